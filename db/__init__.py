@@ -1,0 +1,1 @@
+"""What outlives a process: spec, tables, queries, files, settings."""

@@ -1,0 +1,230 @@
+"""Streams of numbers as chunks in the database: written in batches, read by range or at a coarser resolution."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from db.frames import (
+    DIGEST_ROWS,
+    Columns,
+    Frame,
+    Summary,
+    concatenate,
+    join,
+    merge,
+    run_starts,
+    summarize,
+)
+from db.lease import Hold
+from db.tables import Attempt, Chunk
+
+METRICS, STATISTICS = "metrics", "statistics"
+
+#: job, kind, stream, attempt, number.
+ChunkKey = tuple[str, str, str, int, int]
+
+
+class ChunkWriter:
+    """The end of one stream, as the attempt that writes it holds it.
+
+    The chunk that is not yet full is written anew at every flush, so that a long job leaves full chunks only,
+    however often it flushes.
+    """
+
+    def __init__(self, hold: Hold, kind: str, stream: str, rows: int) -> None:
+        """`rows` is how many fill a chunk; streams that are read side by side have the same."""
+        self._rows = rows
+        self._key = {"job_id": hold.job_id, "kind": kind, "stream": stream, "attempt": hold.attempt}
+        self._number = 0
+        self._open: list[Frame] = []
+        self._stored = False
+
+    def add(self, frame: Frame) -> None:
+        """Take rows that follow those before."""
+        self._open.append(frame)
+
+    def write(self, session: Session) -> None:
+        """Store what has come since the last write."""
+        if not self._open:
+            return
+        frame = concatenate(self._open)
+        while len(frame.steps) >= self._rows:
+            self._store(session, frame.take(slice(0, self._rows)))
+            frame = frame.take(slice(self._rows, None))
+            self._number, self._stored = self._number + 1, False
+        self._open = [frame] if len(frame.steps) else []
+        if self._open:
+            self._store(session, frame)
+            self._stored = True
+
+    def _store(self, session: Session, frame: Frame) -> None:
+        row = {**self._key, "number": self._number, **_encode(frame)}
+        if self._stored:
+            key = [getattr(Chunk, name) == row[name] for name in (*self._key, "number")]
+            session.execute(
+                sa.update(Chunk).where(*key).values(row).execution_options(synchronize_session=False)
+            )
+        else:
+            session.execute(sa.insert(Chunk).values(row))
+
+
+def _encode(frame: Frame) -> dict[str, object]:
+    rows = len(frame.steps)
+    return {
+        "first_step": int(frame.steps[0]),
+        "last_step": int(frame.steps[-1]),
+        "rows": rows,
+        "dtype": frame.values.dtype.newbyteorder("<").str,
+        "columns": [list(column) for column in frame.columns],
+        "header": summarize(frame, [0]).to_bytes(),
+        "digest": summarize(frame, range(0, rows, DIGEST_ROWS)).to_bytes(),
+        "step_values": frame.steps.astype("<i8").tobytes(),
+        "payload": frame.values.astype(frame.values.dtype.newbyteorder("<")).tobytes(),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The steps of one attempt that count: above `after`, up to `last`. Later attempts supersede the rest."""
+
+    attempt: int
+    after: int
+    last: int
+
+
+def windows(session: Session, job_id: str) -> list[Window]:
+    """What counts of each attempt of the job, in order."""
+    rows = session.execute(
+        select(Attempt.number, Attempt.start_step).where(Attempt.job_id == job_id).order_by(Attempt.number)
+    ).all()
+    result: list[Window] = []
+    end = 2**62
+    for number, start in reversed(rows):
+        result.append(Window(attempt=number, after=start, last=end))
+        end = min(end, start)
+    return [window for window in reversed(result) if window.after < window.last]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkInfo:
+    """A chunk without its numbers, and the rows of it that are wanted."""
+
+    key: ChunkKey
+    stream: str
+    columns: Columns
+    rows: int
+    last_step: int
+    #: Wanted steps: above `after`, up to `last`; `whole` if that is all of them.
+    after: int
+    last: int
+    whole: bool
+
+    @property
+    def width(self) -> int:
+        return sum(width for _, width in self.columns)
+
+
+def find(
+    session: Session,
+    job_id: str,
+    kind: str,
+    *,
+    from_step: int = 0,
+    to_step: int = 2**62,
+    after: dict[str, int] | None = None,
+) -> dict[str, list[ChunkInfo]]:
+    """The chunks of each stream that hold steps of the range, in order; `after` gives a later start to a stream."""
+    found: dict[str, list[ChunkInfo]] = {}
+    for window in windows(session, job_id):
+        low, high = max(window.after, from_step - 1), min(window.last, to_step)
+        query = (
+            select(Chunk.stream, Chunk.number, Chunk.first_step, Chunk.last_step, Chunk.rows, Chunk.columns)
+            .where(Chunk.job_id == job_id, Chunk.kind == kind, Chunk.attempt == window.attempt)
+            .where(Chunk.last_step > low, Chunk.first_step <= high)
+            .order_by(Chunk.stream, Chunk.number)
+        )
+        for stream, number, first_step, last_step, rows, columns in session.execute(query):
+            start = max(low, (after or {}).get(stream, -1))
+            if last_step > start:
+                found.setdefault(stream, []).append(
+                    ChunkInfo(
+                        key=(job_id, kind, stream, window.attempt, number),
+                        stream=stream,
+                        columns=tuple((name, width) for name, width in columns),
+                        rows=rows,
+                        last_step=min(last_step, high),
+                        after=start,
+                        last=high,
+                        whole=first_step > start and last_step <= high,
+                    )
+                )
+    return found
+
+
+_KEY = sa.tuple_(Chunk.job_id, Chunk.kind, Chunk.stream, Chunk.attempt, Chunk.number)
+#: Keys in one query; SQLite takes 32,766 parameters, five to a key.
+_KEYS_PER_QUERY = 1000
+
+
+def read(session: Session, chunks: Sequence[ChunkInfo], limit: int | None = None) -> Frame | None:
+    """The wanted rows of chunks of one stream, the first `limit` of them; none if there are none."""
+    frames: list[Frame] = []
+    missing = limit
+    for info in chunks:
+        if missing is not None and missing <= 0:
+            break
+        frame = _wanted(session, info)
+        frame = frame if missing is None else frame.take(slice(0, missing))
+        missing = None if missing is None else missing - len(frame.steps)
+        frames.append(frame)
+    return concatenate(frames) if frames else None
+
+
+def _wanted(session: Session, info: ChunkInfo) -> Frame:
+    columns = (Chunk.dtype, Chunk.step_values, Chunk.payload)
+    dtype, steps, payload = session.execute(select(*columns).where(_KEY == info.key)).one()
+    frame = Frame(
+        columns=info.columns,
+        steps=np.frombuffer(steps, dtype="<i8").astype(np.int64),
+        values=np.frombuffer(payload, dtype=dtype).reshape(-1, info.width),
+    )
+    return frame.take((frame.steps > info.after) & (frame.steps <= info.last))
+
+
+def read_summary(session: Session, chunks: Sequence[ChunkInfo], points: int) -> Summary:
+    """The chunks of one stream as at most `points` summary rows, from the coarsest resolution with as many.
+
+    A chunk of which only some rows are wanted is read whole: there are at most two for each attempt.
+    """
+    if len(chunks) >= points:
+        stored, run_rows = _stored_summaries(session, chunks, Chunk.header), 2**31
+    elif sum(-(-info.rows // DIGEST_ROWS) for info in chunks) >= points:
+        stored, run_rows = _stored_summaries(session, chunks, Chunk.digest), DIGEST_ROWS
+    else:
+        stored, run_rows = {}, 1
+    parts = []
+    for info in chunks:
+        if info.key in stored:
+            parts.append(Summary.from_bytes(stored[info.key], info.width))
+        else:
+            frame = _wanted(session, info)
+            parts.append(summarize(frame, range(0, len(frame.steps), run_rows)))
+    joined = join(parts)
+    return merge(joined, run_starts(len(joined.steps), min(points, len(joined.steps))))
+
+
+def _stored_summaries(
+    session: Session, chunks: Sequence[ChunkInfo], column: InstrumentedAttribute[bytes]
+) -> dict[ChunkKey, bytes]:
+    keys = [info.key for info in chunks if info.whole]
+    parts = (Chunk.job_id, Chunk.kind, Chunk.stream, Chunk.attempt, Chunk.number)
+    found: dict[ChunkKey, bytes] = {}
+    for start in range(0, len(keys), _KEYS_PER_QUERY):
+        query = select(*parts, column).where(_KEY.in_(keys[start : start + _KEYS_PER_QUERY]))
+        for row in session.execute(query):
+            found[(row[0], row[1], row[2], row[3], row[4])] = row[5]
+    return found

@@ -1,0 +1,62 @@
+"""The database: engines and the two kinds of transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+#: Seconds that a writer waits for SQLite's one write lock.
+SQLITE_BUSY_TIMEOUT = 30.0
+
+
+class Database:
+    """Sessions on one database. `read()` may run beside others; `write()` commits at its end."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        if self.url.drivername == "postgres":
+            self.url = self.url.set(drivername="postgresql")
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = self._sqlite_engine() if self.is_sqlite else sa.create_engine(self.url, pool_pre_ping=True)
+        self._writes = self.engine.execution_options(normlab_write=True)
+
+    def _sqlite_engine(self) -> sa.Engine:
+        if self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(self.url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT})
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session on one snapshot; what is changed in it is rolled back."""
+        with Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session that commits when the block ends and rolls back when it raises."""
+        with Session(self._writes, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    # The driver's own BEGIN comes too late to be IMMEDIATE: transactions are begun below.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A deferred transaction that reads and then writes fails as "locked" at once when another wrote between;
+    # one that takes the write lock first waits its turn.
+    write = connection.get_execution_options().get("normlab_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

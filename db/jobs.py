@@ -1,0 +1,119 @@
+"""Jobs as clients see them: create, read, list, cancel."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import events, outbox
+from db.base import now
+from db.errors import InvalidCursor, NotFound, TransitionRefused
+from db.guard import guarded_update
+from db.ids import new_id
+from db.spec.job import JobSpec
+from db.status import CANCELLABLE, Status
+from db.tables import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list holds; null for any."""
+
+    status: Status | None = None
+    norm: str | None = None
+    architecture: str | None = None
+
+
+def create(session: Session, spec: JobSpec) -> Job:
+    """Store a queued job and the message that will wake a worker, in one transaction."""
+    resolved = spec.resolved()
+    job = Job(
+        id=new_id("job"),
+        name=spec.name,
+        labels=spec.labels,
+        status=Status.QUEUED,
+        priority=0,
+        spec=spec.model_dump(mode="json", exclude_unset=True),
+        resolved=resolved.to_json(),
+        spec_hash=resolved.digest(),
+        architecture=spec.architecture.name,
+        norm=spec.norm.name.value,
+        dataset=spec.dataset.name.value,
+        attempt=0,
+        lost_attempts=0,
+        run_at=now(),
+        step=0,
+        steps=resolved.steps,
+        epoch=0,
+        latest={},
+        best={},
+        created_at=now(),
+    )
+    session.add(job)
+    session.flush()
+    session.refresh(job)
+    outbox.add(session, job.id)
+    events.add_status(session, job.id, 0, Status.QUEUED)
+    return job
+
+
+def get(session: Session, job_id: str) -> Job:
+    """The job.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFound("job", job_id)
+    return job
+
+
+def page(session: Session, where: JobFilter, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
+    """Jobs from the newest on, and the cursor of the next page if there is one.
+
+    Pages go by key, not by offset: the hundredth costs what the first does.
+
+    Raises:
+        InvalidCursor: `cursor` is not the id of a job.
+    """
+    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
+    for column, value in (
+        (Job.status, where.status),
+        (Job.norm, where.norm),
+        (Job.architecture, where.architecture),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if cursor is not None:
+        if not cursor.startswith("job_"):
+            raise InvalidCursor("cursor")
+        query = query.where(Job.id < cursor)
+    jobs = list(session.scalars(query))
+    return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
+
+
+def request_cancel(session: Session, job_id: str) -> tuple[Job, bool]:
+    """Cancel a queued job at once; ask the worker of a live one to stop. Returns the job and if that is new.
+
+    Raises:
+        NotFound: there is no such job.
+        TransitionRefused: the job has ended otherwise.
+    """
+    moved = _move_if(session, job_id, Status.QUEUED, Status.CANCELLED) or any(
+        _move_if(session, job_id, status, Status.CANCELLING) for status in (Status.STARTING, Status.RUNNING)
+    )
+    job = get(session, job_id)
+    session.refresh(job)
+    if moved:
+        if job.status is Status.CANCELLED:
+            outbox.remove(session, job_id)
+        events.add_status(session, job_id, job.attempt, job.status, "cancel_requested")
+    elif job.status not in (Status.CANCELLING, Status.CANCELLED):
+        raise TransitionRefused("be cancelled", job.status.value, [status.value for status in CANCELLABLE])
+    return job, moved
+
+
+def _move_if(session: Session, job_id: str, status: Status, to: Status) -> bool:
+    ended = {"finished_at": now(), "reason": "cancelled"} if to is Status.CANCELLED else {}
+    return guarded_update(session, Job.id == job_id, Job.status == status, status=to, **ended)

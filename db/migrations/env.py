@@ -1,0 +1,27 @@
+"""How alembic reaches the database: on the connection that `db.migrate` hands over, or by the settings."""
+
+import sqlalchemy as sa
+from alembic import context
+
+from db.engine import Database
+from db.settings import Settings
+from db import tables  # noqa: F401 - fills the metadata
+from db.base import Base
+
+
+def _run(connection: sa.Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given: sa.Connection | None = context.config.attributes.get("connection")
+if given is not None:
+    _run(given)
+else:
+    with Database(Settings().database_url).engine.begin() as own:
+        _run(own)

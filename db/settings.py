@@ -1,0 +1,62 @@
+"""Where things are: `NORMLAB_*` environment variables, read once by each process."""
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What every process needs. Addresses that are not given lead to folders and files under `home`."""
+
+    model_config = SettingsConfigDict(env_prefix="NORMLAB_", use_attribute_docstrings=True)
+
+    home: Path = Path(".normlab")
+    """State of an embedded installation: database, files, messages, decoded data."""
+    database_url: str = ""
+    """`sqlite:///...` or `postgresql://...`."""
+    broker_url: str = ""
+    """Celery's: `filesystem://` (no server) or `redis://...`."""
+    store_url: str = ""
+    """Where artifacts and checkpoints go: `file:///...`, `s3://...` and the others that obstore knows."""
+    data_dir: Path | None = None
+    """Data sets as folders laid out as the hub lays them out: `mnist/*.parquet`."""
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        self.home = self.home.absolute()
+        self.database_url = self.database_url or f"sqlite:///{self.home / 'normlab.db'}"
+        self.broker_url = self.broker_url or "filesystem://"
+        self.store_url = self.store_url or (self.home / "store").as_uri()
+        self.data_dir = (self.data_dir or self.home / "data").absolute()
+        return self
+
+    @property
+    def messages(self) -> Path:
+        """Folder of the embedded broker."""
+        return self.home / "messages"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of decoded data sets, shared by all jobs of the machine."""
+        return self.home / "cache"
+
+
+class WorkerSettings(Settings):
+    """What a worker needs besides."""
+
+    concurrency: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Jobs at a time; each has cores / concurrency threads."""
+    lease_seconds: float = Field(default=30.0, gt=1)
+    """A job whose worker has not been heard of for so long is given to another."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Lost attempts after which a job is failed with `worker_lost`."""
+    ready_file: Path | None = None
+    """Written once the worker takes jobs."""
+
+    @property
+    def threads_per_job(self) -> int:
+        """Cores over concurrency, at least one."""
+        return max(1, (os.cpu_count() or 1) // self.concurrency)

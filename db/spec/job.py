@@ -1,0 +1,152 @@
+"""The job spec: what a client posts and what a worker reads back."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from db.spec.architecture import Architecture
+from db.spec.base import Count, Part
+from db.spec.dataset import Dataset
+from db.spec.errors import spec_error
+from db.spec.norm import NoNorm, Norm
+from db.spec.optimizer import SGD, Optimizer
+from db.spec.recording import Checkpoint, Evaluate, Record, Statistics
+from models.blueprint import Blueprint, Init
+from models.catalog import NORMS, ActivationName
+from models.networks.mlp import mlp
+from models.shapes import Site, sites
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
+LabelValue = Annotated[str, StringConstraints(max_length=200)]
+
+
+class JobSpec(Part):
+    """One training job. Exactly one of `steps` and `epochs` is given."""
+
+    name: Name | None = None
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
+    task: Literal["classification"] = "classification"
+    dataset: Dataset
+    architecture: Architecture
+    norm: Norm = NoNorm()
+    optimizer: Optimizer = SGD()
+    batch_size: Count
+    steps: Annotated[int, Field(strict=True, ge=1, le=10**9)] | None = None
+    """Optimizer steps."""
+    epochs: Annotated[int, Field(strict=True, ge=1, le=10**6)] | None = None
+    """Passes over the training data."""
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
+    precision: Literal["float32"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    record: Record = Record()
+    evaluate: Evaluate = Evaluate()
+    statistics: Statistics = Statistics()
+    checkpoint: Checkpoint = Checkpoint()
+    export: tuple[Literal["safetensors"], ...] = ("safetensors",)
+
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            given = "both" if self.steps is not None else "neither"
+            raise spec_error(
+                "exactly_one",
+                "/steps",
+                f"Give exactly one of steps and epochs; this spec has {given}.",
+                allowed=["steps", "epochs"],
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        available = self.dataset.train_samples
+        if self.batch_size > available:
+            raise spec_error(
+                "batch_too_large",
+                "/batch_size",
+                f"The batch is larger than the training data of {available} samples.",
+                allowed=f"1 to {available}",
+            )
+        least = NORMS[self.norm.name].values_per_channel
+        if self.batch_size * min(site.positions for site in sites(self.blueprint())) < least:
+            raise spec_error(
+                "one_value_per_channel",
+                "/batch_size",
+                f"Norm {self.norm.name.value!r} needs at least {least} values of each channel in a batch.",
+                allowed=f"{least} to {available}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_units(self) -> Self:
+        if self.statistics.units == "last":
+            return self
+        known = {site.name: site for site in sites(self.blueprint())}
+        for name, units in self.statistics.units.items():
+            if name not in known:
+                raise spec_error(
+                    "unknown_site",
+                    f"/statistics/units/{name}",
+                    "The network has no such site.",
+                    allowed=list(known),
+                    given=name,
+                )
+            channels = known[name].channels
+            if any(unit >= channels for unit in units):
+                raise spec_error(
+                    "unknown_unit",
+                    f"/statistics/units/{name}",
+                    f"Site {name} has {channels} channels.",
+                    allowed=f"0 to {channels - 1}",
+                )
+        return self
+
+    def blueprint(self) -> Blueprint:
+        """The network that the spec describes."""
+        info, network = self.dataset.info, self.architecture
+        return mlp(
+            info.shape,
+            info.classes,
+            hidden=network.hidden,
+            activation=ActivationName(network.activation),
+            norm=self.norm.layer,
+            init=Init(name=network.init.name, std=getattr(network.init, "std", None)),
+        )
+
+    def steps_per_epoch(self) -> int:
+        """Batches of one pass: a ragged last one counts, a single sample joins the batch before it."""
+        full, rest = divmod(self.dataset.train_samples, self.batch_size)
+        return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
+
+    def resolved(self) -> Self:
+        """The spec with every default filled in and its length in steps; itself a valid spec."""
+        steps = self.steps or (self.epochs or 0) * self.steps_per_epoch()
+        every = self.evaluate.every or max(1, steps // 10)
+        return self.model_copy(
+            update={
+                "steps": steps,
+                "epochs": None,
+                "evaluate": self.evaluate.model_copy(update={"every": every}),
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain JSON values."""
+        return self.model_dump(mode="json")
+
+    def digest(self) -> str:
+        """sha256 over the canonical JSON of the resolved spec, without name and labels."""
+        values = self.resolved().to_json()
+        del values["name"], values["labels"]
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def units_to_record(spec: JobSpec) -> dict[str, tuple[int, ...]]:
+    """The channels of each site whose percentiles the job records."""
+    if spec.statistics.units != "last":
+        return dict(spec.statistics.units)
+    last: Site = sites(spec.blueprint())[-1]
+    return {last.name: tuple(range(min(3, last.channels)))}

@@ -1,0 +1,44 @@
+"""What a job records, and when. Every interval is in optimizer steps."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from db.spec.base import Count, Part
+
+Mode = Literal["eval", "train", "precise"]
+Unit = Annotated[int, Field(strict=True, ge=0)]
+
+
+class Record(Part):
+    """The mini-batch's loss and accuracy."""
+
+    every: Count = 1
+
+
+class Evaluate(Part):
+    """Test metrics, and the train-mode/eval-mode gap on a fixed training subset."""
+
+    every: Count | None = None
+    """Null for a tenth of the steps; the last step is always evaluated."""
+    modes: tuple[Mode, ...] = ("eval", "train", "precise")
+    train_samples: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 2000
+    """Size of the fixed training subset."""
+
+
+class Statistics(Part):
+    """Moments of every site, and percentiles of the output of some units."""
+
+    every: Count = 100
+    percentiles: Annotated[
+        tuple[Annotated[float, Field(strict=True, ge=0, le=100)], ...], Field(max_length=16)
+    ] = (15, 50, 85)
+    units: Literal["last"] | dict[str, Annotated[tuple[Unit, ...], Field(max_length=1024)]] = "last"
+    """`last` for three units of the last site, or the channels of each site: {"norm3": [0, 5, 9]}."""
+
+
+class Checkpoint(Part):
+    """Saved states; the last step is always saved."""
+
+    every: Count = 5000
+    keep_last: Annotated[int, Field(strict=True, ge=1, le=1000)] = 2

@@ -1,0 +1,61 @@
+"""Files behind one door: a local folder or an object store, by address."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.store import LocalStore, ObjectStore, from_url
+
+#: Bytes that a download hands on at a time.
+PART_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredFile:
+    """Where a file lies, and what it holds."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+class Store:
+    """Immutable files by key. A file appears whole or not at all."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._store: ObjectStore
+        if parts.scheme == "file":
+            Path(parts.path).mkdir(parents=True, exist_ok=True)
+            self._store = LocalStore(parts.path)
+        else:
+            self._store = from_url(url)
+
+    def put(self, key: str, data: bytes) -> StoredFile:
+        """Write a file."""
+        obstore.put(self._store, key, data)
+        return StoredFile(key=key, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+
+    def get(self, key: str) -> bytes:
+        """The whole of a file."""
+        return bytes(obstore.get(self._store, key).bytes())
+
+    async def stream(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        """`length` bytes of a file from `start`, in parts."""
+        if length == 0:
+            return
+        result = await obstore.get_async(self._store, key, options={"range": (start, start + length)})
+        async for part in result.stream(min_chunk_size=PART_BYTES):
+            yield bytes(part)
+
+    def delete(self, keys: list[str]) -> None:
+        """Remove files."""
+        if keys:
+            obstore.delete(self._store, keys)
+
+    def check(self) -> None:
+        """Fail if the store cannot be reached."""
+        obstore.list(self._store, prefix="artifacts").collect()

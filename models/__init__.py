@@ -1,0 +1,1 @@
+"""Networks as blueprints, norms, and the builder."""

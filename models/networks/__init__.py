@@ -1,0 +1,1 @@
+"""Functions that return the blueprint of a network."""

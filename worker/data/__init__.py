@@ -1,0 +1,1 @@
+"""Data sets: sources, the decoded cache, and what a job indexes."""
