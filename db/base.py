@@ -27,7 +27,7 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+class now(FunctionElement[datetime]):
     """The database's clock, not the process's, plus some seconds: leases compare across machines.
 
     Not the start of the transaction: on Postgres it is `clock_timestamp()`.

@@ -26,9 +26,7 @@ class ModelFile:
     stored: StoredFile
 
 
-def commit(
-    session: Session, hold: Hold, step: int, state: StoredFile, files: Sequence[ModelFile]
-) -> str:
+def commit(session: Session, hold: Hold, step: int, state: StoredFile, files: Sequence[ModelFile]) -> str:
     """Make a saved state the job's newest checkpoint; its files must be in the store already.
 
     Raises:
@@ -90,9 +88,7 @@ def list_for(session: Session, job_id: str) -> Sequence[Checkpoint]:
 
 def artifacts(session: Session, job_id: str) -> Sequence[Artifact]:
     """The job's files, the newest first."""
-    return session.scalars(
-        select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.id.desc())
-    ).all()
+    return session.scalars(select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.id.desc())).all()
 
 
 def artifact(session: Session, artifact_id: str) -> Artifact:

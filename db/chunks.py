@@ -26,13 +26,15 @@ METRICS, STATISTICS = "metrics", "statistics"
 
 #: job, kind, stream, attempt, number.
 ChunkKey = tuple[str, str, str, int, int]
+_KEY = sa.tuple_(Chunk.job_id, Chunk.kind, Chunk.stream, Chunk.attempt, Chunk.number)
 
 
 class ChunkWriter:
     """The end of one stream, as the attempt that writes it holds it.
 
     The chunk that is not yet full is written anew at every flush, so that a long job leaves full chunks only,
-    however often it flushes.
+    however often it flushes. A write whose transaction fails can be made again: the writer moves on only in
+    `committed`.
     """
 
     def __init__(self, hold: Hold, kind: str, stream: str, rows: int) -> None:
@@ -41,35 +43,32 @@ class ChunkWriter:
         self._key = {"job_id": hold.job_id, "kind": kind, "stream": stream, "attempt": hold.attempt}
         self._number = 0
         self._open: list[Frame] = []
-        self._stored = False
+        self._has_news = False
 
     def add(self, frame: Frame) -> None:
         """Take rows that follow those before."""
         self._open.append(frame)
+        self._has_news = True
 
     def write(self, session: Session) -> None:
-        """Store what has come since the last write."""
-        if not self._open:
+        """Store what has come since the last commit."""
+        if not self._has_news:
             return
-        frame = concatenate(self._open)
-        while len(frame.steps) >= self._rows:
-            self._store(session, frame.take(slice(0, self._rows)))
-            frame = frame.take(slice(self._rows, None))
-            self._number, self._stored = self._number + 1, False
-        self._open = [frame] if len(frame.steps) else []
-        if self._open:
-            self._store(session, frame)
-            self._stored = True
+        self._open = [concatenate(self._open)]
+        rows = len(self._open[0].steps)
+        for number, start in enumerate(range(0, rows, self._rows), self._number):
+            part = self._open[0].take(slice(start, start + self._rows))
+            row = {**self._key, "number": number}
+            session.execute(sa.delete(Chunk).where(_KEY == sa.tuple_(*row.values())))
+            session.execute(sa.insert(Chunk).values(**row, **_encode(part)))
 
-    def _store(self, session: Session, frame: Frame) -> None:
-        row = {**self._key, "number": self._number, **_encode(frame)}
-        if self._stored:
-            key = [getattr(Chunk, name) == row[name] for name in (*self._key, "number")]
-            session.execute(
-                sa.update(Chunk).where(*key).values(row).execution_options(synchronize_session=False)
-            )
-        else:
-            session.execute(sa.insert(Chunk).values(row))
+    def committed(self) -> None:
+        """What was written is safe: keep only the chunk that is not full."""
+        if self._has_news:
+            full, rest = divmod(len(self._open[0].steps), self._rows)
+            self._number += full
+            self._open = [self._open[0].take(slice(full * self._rows, None))] if rest else []
+            self._has_news = False
 
 
 def _encode(frame: Frame) -> dict[str, object]:
@@ -137,7 +136,7 @@ def find(
     to_step: int = 2**62,
     after: dict[str, int] | None = None,
 ) -> dict[str, list[ChunkInfo]]:
-    """The chunks of each stream that hold steps of the range, in order; `after` gives a later start to a stream."""
+    """The chunks of each stream that hold steps of the range, in order; `after` begins later in a stream."""
     found: dict[str, list[ChunkInfo]] = {}
     for window in windows(session, job_id):
         low, high = max(window.after, from_step - 1), min(window.last, to_step)
@@ -165,7 +164,6 @@ def find(
     return found
 
 
-_KEY = sa.tuple_(Chunk.job_id, Chunk.kind, Chunk.stream, Chunk.attempt, Chunk.number)
 #: Keys in one query; SQLite takes 32,766 parameters, five to a key.
 _KEYS_PER_QUERY = 1000
 
@@ -186,7 +184,7 @@ def read(session: Session, chunks: Sequence[ChunkInfo], limit: int | None = None
 
 def _wanted(session: Session, info: ChunkInfo) -> Frame:
     columns = (Chunk.dtype, Chunk.step_values, Chunk.payload)
-    dtype, steps, payload = session.execute(select(*columns).where(_KEY == info.key)).one()
+    dtype, steps, payload = session.execute(select(*columns).where(_KEY == sa.tuple_(*info.key))).one()
     frame = Frame(
         columns=info.columns,
         steps=np.frombuffer(steps, dtype="<i8").astype(np.int64),

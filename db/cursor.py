@@ -52,9 +52,7 @@ def start(session: Session, job_id: str, text: str | None) -> tuple[Cursor, int 
         return Cursor(attempt=newest, steps={}), None
     cursor = Cursor.decode(text)
     back = session.scalar(
-        select(func.min(Attempt.start_step)).where(
-            Attempt.job_id == job_id, Attempt.number > cursor.attempt
-        )
+        select(func.min(Attempt.start_step)).where(Attempt.job_id == job_id, Attempt.number > cursor.attempt)
     )
     if back is None:
         return Cursor(attempt=newest, steps=cursor.steps), None

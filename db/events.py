@@ -20,9 +20,7 @@ def add(session: Session, job_id: str, attempt: int, type: str, **data: Any) -> 
     session.flush()
 
 
-def add_status(
-    session: Session, job_id: str, attempt: int, status: Status, reason: str | None = None
-) -> None:
+def add_status(session: Session, job_id: str, attempt: int, status: Status, reason: str | None = None) -> None:
     """Add a change of status."""
     add(session, job_id, attempt, "status", status=status.value, reason=reason)
 

@@ -1,9 +1,9 @@
 """Frames: rows of numbers by step, and the bytes that a chunk keeps of them.
 
-A stream is a growing table of numbers: its rows are steps, its columns named and of a fixed width each. It is stored
-as chunks of consecutive rows. Every chunk carries three resolutions: one header row for the whole chunk, one
-digest row for each run of `DIGEST_ROWS` rows, and the rows themselves. A plot of a long stream reads the coarsest
-that still has enough points.
+A stream is a growing table of numbers: its rows are steps, its columns named and of a fixed width each. It is
+stored as chunks of consecutive rows. Every chunk carries three resolutions: one header row for the whole chunk,
+one digest row for each run of `DIGEST_ROWS` rows, and the rows themselves. A plot of a long stream reads the
+coarsest that still has enough points.
 """
 
 from collections.abc import Mapping, Sequence

@@ -72,9 +72,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Hold | None:
     if claimed is None:
         return None
     hold = Hold(job_id=claimed.id, attempt=claimed.attempt)
-    session.add(
-        Attempt(job_id=hold.job_id, number=hold.attempt, worker=worker, start_step=0, started_at=now())
-    )
+    session.add(Attempt(job_id=hold.job_id, number=hold.attempt, worker=worker, start_step=0, started_at=now()))
     outbox.remove(session, hold.job_id)
     events.add_status(session, hold.job_id, hold.attempt, Status.STARTING)
     return hold
@@ -88,6 +86,19 @@ def beat(session: Session, hold: Hold, lease_seconds: float) -> Status:
     """
     _update(session, hold, lease_expires=now(lease_seconds))
     return session.execute(select(Job.status).where(Job.id == hold.job_id)).scalar_one()
+
+
+def status(session: Session, hold: Hold) -> Status:
+    """What clients want of the job, without a write.
+
+    Raises:
+        AttemptSuperseded: another attempt holds the job.
+    """
+    query = select(Job.status).where(Job.id == hold.job_id, Job.attempt == hold.attempt)
+    found = session.scalar(query.where(Job.status.in_(LIVE)))
+    if found is None:
+        raise AttemptSuperseded(hold.job_id, hold.attempt)
+    return found
 
 
 def record(session: Session, hold: Hold, **values: Any) -> None:
@@ -154,9 +165,7 @@ def lose(session: Session, hold: Hold, max_attempts: int, why: str) -> None:
         AttemptSuperseded: another attempt holds the job.
     """
     _update(session, hold, lost_attempts=Job.lost_attempts + 1)
-    status, lost = session.execute(
-        select(Job.status, Job.lost_attempts).where(Job.id == hold.job_id)
-    ).one()
+    status, lost = session.execute(select(Job.status, Job.lost_attempts).where(Job.id == hold.job_id)).one()
     if status is Status.CANCELLING:
         _end(session, hold, Status.CANCELLED, "cancelled")
     elif lost >= max_attempts:

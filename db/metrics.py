@@ -69,9 +69,7 @@ def read(session: Session, job_id: str, query: MetricsQuery) -> MetricsPage:
     return page
 
 
-def _add_rows(
-    session: Session, page: MetricsPage, infos: list[ChunkInfo], query: MetricsQuery
-) -> int | None:
+def _add_rows(session: Session, page: MetricsPage, infos: list[ChunkInfo], query: MetricsQuery) -> int | None:
     frame = chunks.read(session, infos, PAGE_STEPS + 1)
     if frame is None or not len(frame.steps):
         return None
@@ -85,9 +83,7 @@ def _add_rows(
     return int(steps[-1])
 
 
-def _add_summary(
-    session: Session, page: MetricsPage, infos: list[ChunkInfo], query: MetricsQuery
-) -> int | None:
+def _add_summary(session: Session, page: MetricsPage, infos: list[ChunkInfo], query: MetricsQuery) -> int | None:
     summary = chunks.read_summary(session, infos, query.max_points or 1)
     if not len(summary.steps):
         return None

@@ -24,9 +24,11 @@ def remove(session: Session, job_id: str) -> None:
     session.execute(delete(Outbox).where(Outbox.job_id == job_id))
 
 
-def due(session: Session, limit: int) -> Sequence[str]:
-    """Jobs whose message was never sent, or so long ago that it must be lost."""
-    unsent: ColumnElement[bool] = or_(Outbox.sent_at.is_(None), Outbox.sent_at < now(-RESEND_AFTER))
+def due(session: Session, limit: int, *, also_lost: bool) -> Sequence[str]:
+    """Jobs whose message was never sent or, with `also_lost`, so long ago that it may be lost."""
+    unsent: ColumnElement[bool] = Outbox.sent_at.is_(None)
+    if also_lost:
+        unsent = or_(unsent, Outbox.sent_at < now(-RESEND_AFTER))
     query = (
         select(Outbox.job_id)
         .join(Job, Job.id == Outbox.job_id)

@@ -34,9 +34,7 @@ class SiteWriter:
             for view in ("channels", "summary", "percentiles")
         )
 
-    def add(
-        self, steps: Sequence[int], moments: Mapping[str, Floats], percentiles: Mapping[str, Floats]
-    ) -> None:
+    def add(self, steps: Sequence[int], moments: Mapping[str, Floats], percentiles: Mapping[str, Floats]) -> None:
         """moments: name to (rows, channels); percentiles: name to (rows, units)."""
         self._channels.add(Frame.of(steps, moments))
         summary = {
@@ -52,6 +50,11 @@ class SiteWriter:
         """Store what has come since the last write."""
         for writer in (self._channels, self._summary, self._percentiles):
             writer.write(session)
+
+    def committed(self) -> None:
+        """What was written is safe."""
+        for writer in (self._channels, self._summary, self._percentiles):
+            writer.committed()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +147,7 @@ def _rows(
 
 
 def _moments(frame: Frame, query: StatisticsQuery) -> dict[str, Any]:
-    result: dict[str, Any] = {mode: None for mode in query.modes}
+    result: dict[str, Any] = dict.fromkeys(query.modes)
     for column, _ in frame.columns:
         mode, moment, *over = column.split(".")
         if mode not in query.modes:

@@ -21,9 +21,7 @@ def _job_key() -> ForeignKey:
 
 
 def _attempt_key() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(
-        ["job_id", "attempt"], ["attempts.job_id", "attempts.number"], ondelete="CASCADE"
-    )
+    return ForeignKeyConstraint(["job_id", "attempt"], ["attempts.job_id", "attempts.number"], ondelete="CASCADE")
 
 
 class Job(Base):

@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import context
 
-from db.engine import Database
-from db.settings import Settings
 from db import tables  # noqa: F401 - fills the metadata
 from db.base import Base
+from db.engine import Database
+from db.settings import Settings
 
 
 def _run(connection: sa.Connection) -> None:

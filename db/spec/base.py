@@ -14,6 +14,4 @@ Flag = Annotated[bool, Field(strict=True)]
 class Part(BaseModel):
     """A part of the job spec."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)

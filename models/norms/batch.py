@@ -25,9 +25,7 @@ class BatchNorm(nn.Module):
     batch_mean: Tensor
     batch_var: Tensor
 
-    def __init__(
-        self, features: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True
-    ) -> None:
+    def __init__(self, features: int, *, momentum: float = 0.1, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.features = features
         self.momentum = momentum
@@ -42,12 +40,8 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            return F.batch_norm(
-                x, self.batch_mean, self.batch_var, self.weight, self.bias, True, 1.0, self.eps
-            )
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-        )
+            return F.batch_norm(x, self.batch_mean, self.batch_var, self.weight, self.bias, True, 1.0, self.eps)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.features}, momentum={self.momentum}, eps={self.eps}, affine={self.weight is not None}"

@@ -117,9 +117,7 @@ def upgrade() -> None:
         sa.Column("finished_at", TIME, nullable=True),
         sa.Column("outcome", sa.String(), nullable=True),
         sa.CheckConstraint("number > 0 AND start_step >= 0", name=op.f("ck_attempts_positive")),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id_jobs"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_attempts_job_id_jobs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_attempts")),
     )
     op.create_table(
@@ -131,9 +129,7 @@ def upgrade() -> None:
         sa.Column("at", TIME, nullable=False),
         sa.Column("data", JSON, nullable=False),
         sa.CheckConstraint("seq > 0", name=op.f("ck_events_seq_positive")),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_events_job_id_jobs"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_events_job_id_jobs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "seq", name=op.f("pk_events")),
     )
     op.create_table(
@@ -141,9 +137,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("sent_at", TIME, nullable=True),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_outbox_job_id_jobs"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_outbox_job_id_jobs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", name=op.f("pk_outbox")),
     )
     op.create_index(op.f("ix_outbox_sent_at"), "outbox", ["sent_at"], unique=False)

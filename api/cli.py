@@ -1,0 +1,79 @@
+"""`normlab-server`: the service and its parts."""
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+import uvicorn
+from celery.platforms import SecurityWarning
+from pydantic import ValidationError
+
+from api.settings import ApiSettings
+from api.up import run_all
+from db import migrate as migrations
+from db.engine import Database
+from db.logs import set_up_logging
+from db.settings import Settings, WorkerSettings
+from worker.queue import make_celery
+
+app = typer.Typer(help="normlab: training as a service.", no_args_is_help=True, add_completion=False)
+
+
+@app.command()
+def up() -> None:
+    """Migrate, then run API and worker on this machine until Ctrl-C."""
+    migrate()
+    sys.exit(run_all(ApiSettings(), WorkerSettings()))
+
+
+@app.command()
+def api(
+    access_log: Annotated[bool, typer.Option(help="Log every request.")] = False,
+) -> None:
+    """Run the API alone."""
+    settings = ApiSettings()
+    uvicorn.run(
+        "api.main:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        access_log=access_log,
+        log_level="warning",
+        timeout_graceful_shutdown=20,
+    )
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker alone: NORMLAB_CONCURRENCY jobs at a time."""
+    settings = WorkerSettings()
+    set_up_logging()
+    # Celery warns of root because of pickled messages; this application takes JSON alone.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    arguments = ["worker", "--pool", "threads", "--concurrency", str(settings.concurrency)]
+    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    make_celery(settings).worker_main(["--quiet", *arguments, *alone])
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    database = Database(Settings().database_url)
+    migrations.upgrade(database)
+    database.dispose()
+
+
+def main() -> None:
+    """Entry point; a wrong setting is said in a line each, without a traceback."""
+    try:
+        app()
+    except ValidationError as error:
+        for wrong in error.errors():
+            name = "_".join(["NORMLAB", *(str(part).upper() for part in wrong["loc"])])
+            print(f"{name}: {wrong['msg']}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

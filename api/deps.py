@@ -1,0 +1,35 @@
+"""What routes take: one service object for each process, made when the application is."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+
+from db.engine import Database
+from db.store import Store
+from worker.queue import Dispatcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """The parts that requests work with."""
+
+    database: Database
+    store: Store
+    dispatcher: Dispatcher
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
+JobId = Annotated[str, Path(description="`job_...`", max_length=100)]
+ArtifactId = Annotated[str, Path(description="`art_...`", max_length=100)]
+Limit = Annotated[int, Query(ge=1, le=100, description="Rows of a page.")]
+Step = Annotated[int, Query(ge=0, le=2**62)]
+MaxPoints = Annotated[
+    int | None, Query(ge=1, le=10_000, description="Down-sample each series to at most so many points.")
+]
+AfterCursor = Annotated[str | None, Query(max_length=10_000, description="The cursor of an earlier answer.")]

@@ -1,0 +1,88 @@
+"""The one mapping from errors to answers."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.problems import FieldError, ProblemError
+from api.strict import UnreadableBody
+from api.validation import field_errors
+from db.errors import InvalidCursor, NormlabError, NotFound, TransitionRefused
+
+log = logging.getLogger(__name__)
+
+TITLES = {
+    404: "Not found",
+    405: "Method not allowed",
+    413: "The body is too large",
+    416: "The range cannot be satisfied",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem document."""
+    app.add_exception_handler(ProblemError, _answer_problem)
+    app.add_exception_handler(NormlabError, _answer_problem)
+    app.add_exception_handler(RequestValidationError, _answer_problem)
+    app.add_exception_handler(HTTPException, _answer_problem)
+
+
+def _answer_problem(request: Request, error: Exception) -> Response:
+    return to_problem(request, error).response(request.url.path, request.state.request_id)
+
+
+def to_problem(request: Request, error: Exception) -> ProblemError:
+    """The problem that an error is; anything unforeseen is a 500 that says nothing of the inside."""
+    match error:
+        case ProblemError():
+            return error
+        case UnreadableBody():
+            return error.problem
+        case NotFound():
+            return ProblemError(404, error.code, "Not found", str(error))
+        case InvalidCursor():
+            wrong = FieldError(pointer=f"?{error.parameter}", code=error.code, message=str(error))
+            return ProblemError(422, error.code, "The query is not valid", str(error), errors=[wrong])
+        case TransitionRefused():
+            detail = f"{error} It can while it is {', '.join(error.allowed)}."
+            return ProblemError(409, error.code, "Not possible now", detail, allowed=error.allowed)
+        case NormlabError():
+            return ProblemError(409, error.code, "Not possible now", str(error))
+        case RequestValidationError():
+            return _invalid(request, error)
+        case HTTPException():
+            return _http(request, error)
+    log.exception("Request %s failed.", request.state.request_id, exc_info=error)
+    return ProblemError(
+        500, "internal_error", "Internal error", "The service failed; the request id finds the details in its log."
+    )
+
+
+def _invalid(request: Request, error: RequestValidationError) -> ProblemError:
+    field = getattr(request.scope.get("route"), "body_field", None)
+    annotation: Any = field.field_info.annotation if field is not None else None
+    schema = annotation.model_json_schema() if hasattr(annotation, "model_json_schema") else None
+    errors = field_errors(error.errors(), schema)
+    if errors and all(wrong.pointer.startswith("?") for wrong in errors):
+        return ProblemError(422, "invalid_query", "The query is not valid", _say(errors), errors=errors)
+    return ProblemError(422, "invalid_spec", "The body is not valid", _say(errors), errors=errors)
+
+
+def _say(errors: list[FieldError]) -> str:
+    first = f"{errors[0].pointer or 'The body'}: {errors[0].message}" if errors else ""
+    return first if len(errors) <= 1 else f"{first} There are {len(errors) - 1} more."
+
+
+def _http(request: Request, error: HTTPException) -> ProblemError:
+    title = TITLES.get(error.status_code, "Request refused")
+    code = title.lower().replace(" ", "_")
+    detail = {
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.url.path} does not take {request.method}.",
+        413: "The body is larger than this service takes.",
+    }.get(error.status_code, str(error.detail))
+    return ProblemError(error.status_code, code, title, detail, headers=dict(error.headers or {}))

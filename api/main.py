@@ -1,0 +1,55 @@
+"""The API application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from api import errors
+from api.deps import Service
+from api.middleware import RequestContext
+from api.problems import Problem
+from api.routes import artifacts, catalog, health, jobs, records
+from api.settings import ApiSettings
+from db.engine import Database
+from db.logs import set_up_logging
+from db.store import Store
+from worker.queue import Dispatcher, make_celery
+
+DESCRIPTION = """
+Training as a service for neural networks, with normalization as a first-class thing: post a job, poll what
+normalization did in train mode and in eval mode, download the trained model.
+"""
+
+
+def create_app(settings: ApiSettings | None = None) -> FastAPI:
+    """The application on the settings of the environment, or on those given."""
+    settings = settings or ApiSettings()
+    set_up_logging()
+    database = Database(settings.database_url)
+    service = Service(
+        database=database,
+        store=Store(settings.store_url),
+        dispatcher=Dispatcher(make_celery(settings), database),
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        database.dispose()
+
+    app = FastAPIOffline(
+        title="normlab",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+        responses={"4XX": {"model": Problem, "description": "A problem document (RFC 9457)."}},
+    )
+    app.state.service = service
+    errors.install(app)
+    app.add_middleware(RequestContext)
+    for part in (jobs, records, artifacts, catalog, health):
+        app.include_router(part.router)
+    return app

@@ -1,0 +1,45 @@
+"""What surrounds every request: an id on the answer, and an answer whatever happens."""
+
+import re
+
+import uuid_utils
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import to_problem
+
+HEADER = "X-Request-Id"
+#: A client's own id is kept if it looks like one.
+USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestContext:
+    """Gives each request an id and turns an unforeseen error into a problem document."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        request_id = given if USABLE.fullmatch(given) else uuid_utils.uuid7().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)[HEADER] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except Exception as error:  # the last door: a client never sees a traceback or a cut connection
+            if started:
+                raise
+            problem = to_problem(Request(scope), error)
+            await problem.response(scope["path"], request_id)(scope, receive, send_with_id)

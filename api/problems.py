@@ -1,0 +1,82 @@
+"""Errors as RFC 9457 problem documents: what is wrong, where, what is allowed, and the way out."""
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class FieldError(BaseModel):
+    """One wrong field. `pointer` is a JSON pointer into the body, or `?name` for a query parameter."""
+
+    pointer: str
+    code: str
+    message: str
+    allowed: Any = None
+    suggestion: str | None = None
+
+
+class Problem(BaseModel):
+    """The body of every answer that is an error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[FieldError] = []
+    allowed: list[str] | None = None
+
+
+class ProblemError(Exception):
+    """An error that becomes a problem document; raised by the API's own checks."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        title: str,
+        detail: str,
+        *,
+        errors: list[FieldError] | None = None,
+        allowed: list[str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.title = title
+        self.detail = detail
+        self.errors = errors or []
+        self.allowed = allowed
+        self.headers = headers
+
+    def response(self, instance: str, request_id: str) -> Response:
+        """The answer to send."""
+        problem = Problem(
+            type=f"urn:normlab:problem:{self.code}",
+            title=self.title,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            instance=instance,
+            request_id=request_id,
+            errors=self.errors,
+            allowed=self.allowed,
+        )
+        body = problem.model_dump_json(exclude_none=True)
+        return Response(body, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def suggest(given: object, allowed: list[str]) -> str | None:
+    """A sentence with the allowed name that is nearest to what was given, if one is near."""
+    if not isinstance(given, str):
+        return None
+    folded = {name.casefold(): name for name in allowed}
+    near = difflib.get_close_matches(given[:100].casefold(), list(folded), n=1, cutoff=0.6)
+    return f"Did you mean {folded[near[0]]!r}?" if near else None

@@ -1,0 +1,126 @@
+"""A job's numbers: metric series and the statistics of its sites."""
+
+import csv
+import io
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query, Response
+from pydantic_core import to_json
+
+from api.deps import AfterCursor, JobId, MaxPoints, ServiceDep, Step
+from api.problems import FieldError, ProblemError
+from api.strict import StrictRoute
+from db import jobs, metrics, statistics
+from db.metrics import MetricsPage, MetricsQuery
+from db.spec.job import JobSpec, units_to_record
+from db.statistics import StatisticsQuery
+from db.tables import Job
+from models.shapes import sites
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["records"], route_class=StrictRoute)
+
+LAST_STEP = 2**62
+Names = Annotated[str | None, Query(max_length=10_000, description="Comma-separated; all if not given.")]
+
+
+def _numbers(page: dict[str, Any]) -> Response:
+    # Bytes made here: a model of a hundred thousand numbers would be checked one by one.
+    # Numbers that are not finite become "NaN", "Infinity" and "-Infinity".
+    body = to_json({k: v for k, v in page.items() if v is not None}, inf_nan_mode="strings")
+    return Response(body, media_type="application/json")
+
+
+@router.get("/metrics", response_class=Response)
+def read_metrics(
+    job_id: JobId,
+    service: ServiceDep,
+    names: Names = None,
+    from_step: Step = 0,
+    to_step: Step = LAST_STEP,
+    after: AfterCursor = None,
+    max_points: MaxPoints = None,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """Metric series as columns, in pages of 10,000 steps or down-sampled. `Accept: text/csv` for rows."""
+    query = MetricsQuery(
+        names=_split(names), from_step=from_step, to_step=to_step, after=after, max_points=max_points
+    )
+    with service.database.read() as session:
+        jobs.get(session, job_id)
+        page = metrics.read(session, job_id, query)
+    return _csv(page) if "text/csv" in accept else _numbers(asdict(page))
+
+
+def _split(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
+
+
+def _csv(page: MetricsPage) -> Response:
+    rows = io.StringIO()
+    writer = csv.writer(rows)
+    writer.writerow(["name", "step", "value"])
+    for name, series in page.series.items():
+        writer.writerows((name, *row) for row in zip(series["step"], series["value"], strict=True))
+    headers = {"X-Cursor": page.cursor, "X-More": str(page.more).lower()}
+    return Response(rows.getvalue(), media_type="text/csv", headers=headers)
+
+
+@router.get("/statistics", response_class=Response)
+def read_statistics(
+    job_id: JobId,
+    service: ServiceDep,
+    site: Names = None,
+    mode: Literal["train", "eval"] | None = None,
+    channels: Annotated[str, Query(max_length=10_000, description="summary, all, or 0,5,9")] = "summary",
+    from_step: Step = 0,
+    to_step: Step = LAST_STEP,
+    after: AfterCursor = None,
+    max_points: MaxPoints = None,
+) -> Response:
+    """Per site and recorded step: moments in train mode and in eval mode, percentiles of the output."""
+    with service.database.read() as session:
+        job = jobs.get(session, job_id)
+        wanted = _wanted_sites(job, _split(site))
+        query = StatisticsQuery(
+            sites=list(wanted),
+            modes=[mode] if mode else ["train", "eval"],
+            channels=_channels(channels, min(known["channels"] for known in wanted.values())),
+            from_step=from_step,
+            to_step=to_step,
+            after=after,
+            max_points=max_points,
+        )
+        page = asdict(statistics.read(session, job_id, query))
+    page["sites"] = {name: wanted[name] | page["sites"].get(name, {"step": []}) for name in wanted}
+    return _numbers(page)
+
+
+def _wanted_sites(job: Job, names: list[str]) -> dict[str, dict[str, Any]]:
+    """What is known of each wanted site before any number: its norm, channels and recorded units."""
+    spec = JobSpec.model_validate(job.resolved)
+    units = units_to_record(spec)
+    known = {
+        site.name: {"norm": site.norm.value, "channels": site.channels, "units": list(units.get(site.name, ()))}
+        for site in sites(spec.blueprint())
+    }
+    for name in names:
+        if name not in known:
+            raise _bad_query("site", "unknown_site", "The network has no such site.", sorted(known))
+    return {name: record for name, record in known.items() if not names or name in names}
+
+
+def _channels(text: str, available: int) -> tuple[int, ...] | None:
+    """None for the summary, an empty tuple for all channels, or the channels that are named."""
+    if text in ("summary", "all"):
+        return None if text == "summary" else ()
+    parts = list(_split(text))
+    if parts and all(part.isascii() and part.isdigit() and int(part) < available for part in parts):
+        return tuple(int(part) for part in parts)
+    allowed = f"summary, all, or channels from 0 to {available - 1}: 0,5,9"
+    raise _bad_query("channels", "unknown_channel", "There are no such channels.", allowed)
+
+
+def _bad_query(parameter: str, code: str, message: str, allowed: object) -> ProblemError:
+    error = FieldError(pointer=f"?{parameter}", code=code, message=message, allowed=allowed)
+    return ProblemError(422, "invalid_query", "The query is not valid", message, errors=[error])

@@ -1,0 +1,212 @@
+"""A job and what belongs to it, as clients see them."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from db.status import FailureCode, Status
+from db.tables import Artifact, Checkpoint, Event, Job
+
+#: Failures that another try of the same job may not meet again.
+RETRYABLE = {FailureCode.WORKER_LOST, FailureCode.DEVICE_UNAVAILABLE, FailureCode.DATA_ERROR}
+
+
+class Point(BaseModel):
+    """A metric's value at a step; numbers that are not finite are the words NaN, Infinity, -Infinity."""
+
+    value: float | str
+    step: int
+
+
+class Progress(BaseModel):
+    """How far a job is."""
+
+    step: int
+    steps: int
+    epoch: int
+    samples_per_second: float | None
+    eta_seconds: float | None
+
+
+class FailureOut(BaseModel):
+    """Why a job failed, at which step, and what to do."""
+
+    code: FailureCode
+    message: str
+    hint: str | None
+    step: int | None
+    retryable: bool
+
+
+class DatasetRef(BaseModel):
+    """The data that a job had: sha256 over its decoded contents."""
+
+    hash: str | None
+
+
+class JobOut(BaseModel):
+    """One training job."""
+
+    id: str
+    name: str | None
+    labels: dict[str, str]
+    status: Status
+    reason: str | None
+    spec: dict[str, Any]
+    resolved: dict[str, Any]
+    spec_hash: str
+    priority: int
+    attempt: int
+    progress: Progress
+    latest: dict[str, Point]
+    best: dict[str, Point]
+    failure: FailureOut | None
+    dataset: DatasetRef
+    environment: dict[str, Any] | None
+    queued_seconds: float | None
+    first_step_seconds: float | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """What a client sees of a row."""
+        return cls(
+            id=job.id,
+            name=job.name,
+            labels=job.labels,
+            status=job.status,
+            reason=job.reason,
+            spec=job.spec,
+            resolved=job.resolved,
+            spec_hash=job.spec_hash,
+            priority=job.priority,
+            attempt=job.attempt,
+            progress=_progress(job),
+            latest=job.latest,
+            best=job.best,
+            failure=_failure(job),
+            dataset=DatasetRef(hash=job.dataset_hash),
+            environment=job.environment,
+            queued_seconds=_seconds(job.created_at, job.started_at),
+            first_step_seconds=_seconds(job.created_at, job.first_step_at),
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+        )
+
+
+def _seconds(start: datetime, end: datetime | None) -> float | None:
+    return (end - start).total_seconds() if end is not None else None
+
+
+def _progress(job: Job) -> Progress:
+    speed = job.samples_per_second
+    left = (job.steps - job.step) * job.resolved["batch_size"]
+    return Progress(
+        step=job.step,
+        steps=job.steps,
+        epoch=job.epoch,
+        samples_per_second=speed,
+        eta_seconds=left / speed if speed and job.finished_at is None else None,
+    )
+
+
+def _failure(job: Job) -> FailureOut | None:
+    if job.failure_code is None or job.failure_message is None:
+        return None
+    return FailureOut(
+        code=job.failure_code,
+        message=job.failure_message,
+        hint=job.failure_hint,
+        step=job.failure_step,
+        retryable=job.failure_code in RETRYABLE,
+    )
+
+
+class JobPage(BaseModel):
+    """One page of jobs, the newest first."""
+
+    data: list[JobOut]
+    next_cursor: str | None
+
+
+class EventOut(BaseModel):
+    """One line of a job's timeline."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    seq: int
+    type: str
+    attempt: int
+    at: datetime
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """Lines of the timeline in order; read on with `after=next_cursor`."""
+
+    data: list[EventOut]
+    next_cursor: int | None
+
+    @classmethod
+    def of(cls, events: list[Event], limit: int) -> Self:
+        """A page of at most `limit` of the lines; one more says that there is a next page."""
+        page = [EventOut.model_validate(event) for event in events[:limit]]
+        return cls(data=page, next_cursor=page[-1].seq if len(events) > limit else None)
+
+
+class CheckpointOut(BaseModel):
+    """A saved state."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    job_id: str
+    attempt: int
+    step: int
+    size_bytes: int
+    created_at: datetime
+
+
+class ArtifactOut(BaseModel):
+    """An immutable file; its content is at `/v1/artifacts/{id}/content`."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    job_id: str
+    checkpoint_id: str
+    format: str
+    filename: str
+    media_type: str
+    step: int
+    sha256: str
+    size_bytes: int
+    created_at: datetime
+
+
+class CheckpointList(BaseModel):
+    """A job's checkpoints, the newest first."""
+
+    data: list[CheckpointOut]
+    next_cursor: None = None
+
+    @classmethod
+    def of(cls, checkpoints: list[Checkpoint]) -> Self:
+        """What a client sees of the rows."""
+        return cls(data=[CheckpointOut.model_validate(row) for row in checkpoints])
+
+
+class ArtifactList(BaseModel):
+    """A job's files, the newest first."""
+
+    data: list[ArtifactOut]
+    next_cursor: None = None
+
+    @classmethod
+    def of(cls, artifacts: list[Artifact]) -> Self:
+        """What a client sees of the rows."""
+        return cls(data=[ArtifactOut.model_validate(row) for row in artifacts])

@@ -1,0 +1,163 @@
+"""From pydantic's errors to field errors: a JSON pointer, what is allowed there, and a suggestion.
+
+What is allowed is read from the JSON schema of the body, so that it is said once, in the models.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from api.problems import FieldError, suggest
+
+Schema = Mapping[str, Any]
+
+#: Limits of a number or a text, as JSON schema and as people write them.
+LIMITS = {
+    "minimum": "at least {}",
+    "exclusiveMinimum": "more than {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "less than {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "pattern": "text that matches {}",
+}
+
+
+def field_errors(errors: Sequence[Mapping[str, Any]], schema: Schema | None) -> list[FieldError]:
+    """One field error for each of pydantic's, without what the client sent."""
+    result: dict[tuple[str, str], FieldError] = {}
+    for error in errors:
+        place, *location = error["loc"]
+        made = _query_error(error, location) if place == "query" else _body_error(error, location, schema or {})
+        result.setdefault((made.pointer, made.message), made)
+    return list(result.values())
+
+
+def _query_error(error: Mapping[str, Any], location: Sequence[Any]) -> FieldError:
+    context = error.get("ctx", {})
+    allowed = context.get("expected") or next(
+        (text.format(context[key]) for key, text in QUERY_LIMITS.items() if key in context), None
+    )
+    return FieldError(
+        pointer=f"?{location[0] if location else ''}",
+        code=error["type"],
+        message=error["msg"],
+        allowed=allowed,
+        suggestion=suggest(error.get("input"), _names(allowed)),
+    )
+
+
+QUERY_LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+
+
+def _names(expected: Any) -> list[str]:
+    """`'a', 'b' or 'c'` as names."""
+    return str(expected).split("'")[1::2] if expected else []
+
+
+def _body_error(error: Mapping[str, Any], location: Sequence[Any], schema: Schema) -> FieldError:
+    context = error.get("ctx", {})
+    if "pointer" in context:  # a rule that joins several fields names its field itself
+        allowed = context.get("allowed")
+        near = suggest(context.get("given"), allowed) if isinstance(allowed, list) else None
+        return FieldError(
+            pointer=context["pointer"],
+            code=error["type"],
+            message=error["msg"],
+            allowed=allowed,
+            suggestion=near,
+        )
+    walk = _Walk(schema)
+    for part in location:
+        walk.step(part)
+    allowed = walk.allowed(error["type"])
+    given = location[-1] if error["type"] == "extra_forbidden" and location else error.get("input")
+    if error["type"].startswith("union_tag"):
+        given = context.get("tag")
+    return FieldError(
+        pointer="/".join(["", *(_escape(part) for part in walk.path)]),
+        code=error["type"],
+        message=MESSAGES.get(error["type"], error["msg"]),
+        allowed=allowed,
+        suggestion=suggest(given, allowed) if isinstance(allowed, list) else None,
+    )
+
+
+MESSAGES = {
+    "extra_forbidden": "There is no such field here.",
+    "missing": "This field is required.",
+    "union_tag_invalid": "There is nothing of this name.",
+    "union_tag_not_found": "A name is required here.",
+    "model_attributes_type": "An object is required here.",
+    "model_type": "An object is required here.",
+}
+
+
+def _escape(part: object) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+class _Walk:
+    """A walk along one of pydantic's locations through a JSON schema.
+
+    pydantic's locations hold the tags of unions too; those choose a branch and are no part of the pointer.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._root = schema
+        self._here = self._resolve(schema)
+        self._parent: Schema = {}
+        self.path: list[object] = []
+
+    def step(self, part: object) -> None:
+        """Follow one part of the location."""
+        tags = self._here.get("discriminator", {}).get("mapping", {})
+        if part in tags:
+            self._here = self._resolve({"$ref": tags[part]})
+        elif isinstance(part, str) and ("[" in part or part.startswith("function-")):
+            self._here = self._branch(part)
+        else:
+            self.path.append(part)
+            self._parent = self._here
+            self._here = self._resolve(self._child(part))
+
+    def _child(self, part: object) -> Schema:
+        here = self._here
+        if isinstance(part, int):
+            child = here.get("items", {})
+        else:
+            child = here.get("properties", {}).get(part) or here.get("additionalProperties", {})
+        return child if isinstance(child, Mapping) else {}
+
+    def _branch(self, label: str) -> Schema:
+        """The branch of a plain union that a label like `dict[str,...]` stands for."""
+        kind = "object" if label.startswith("dict") else "string"
+        branches = [self._resolve(branch) for branch in self._here.get("anyOf", [])]
+        return next((branch for branch in branches if branch.get("type") == kind), {})
+
+    def _resolve(self, schema: Schema) -> Schema:
+        while "$ref" in schema:
+            target: Any = self._root
+            for key in schema["$ref"].removeprefix("#/").split("/"):
+                target = target.get(key, {})
+            schema = target
+        branches = [branch for branch in schema.get("anyOf", []) if branch.get("type") != "null"]
+        return self._resolve(branches[0]) if len(branches) == 1 and "anyOf" in schema else schema
+
+    def allowed(self, code: str) -> Any:
+        """What may stand at the end of the walk: names, or a sentence on type and limits."""
+        if code == "extra_forbidden":
+            return sorted(self._parent.get("properties", {}))
+        here = self._here
+        tags = here.get("discriminator", {}).get("mapping")
+        if tags:
+            return sorted(tags)
+        if "const" in here:
+            return [here["const"]]
+        if "enum" in here:
+            return list(here["enum"])
+        if here.get("properties"):
+            return sorted(here["properties"]) if code != "missing" else None
+        limits = [text.format(here[key]) for key, text in LIMITS.items() if key in here]
+        return ", ".join([here["type"], *limits]) if "type" in here else None

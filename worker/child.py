@@ -1,0 +1,43 @@
+"""The trainer process's side of the pipe to its supervisor; free of torch, as the supervisor imports it."""
+
+import importlib
+import os
+import signal
+import threading
+from enum import StrEnum
+from multiprocessing.connection import Connection
+
+from db.lease import Hold
+from db.settings import WorkerSettings
+
+
+class Stop(StrEnum):
+    """Why a trainer is asked to stop before its last step."""
+
+    CANCEL = "cancel"
+    RELEASE = "release"
+
+
+class Orders:
+    """What the supervisor wants. The process ends at once when the supervisor is gone."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.stop: Stop | None = None
+        self._pipe = pipe
+        threading.Thread(target=self._listen, name="orders", daemon=True).start()
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self.stop = Stop(self._pipe.recv())
+        except EOFError:
+            # Nobody extends the lease any more: whatever this process would still write is refused.
+            os._exit(1)
+
+
+def main(settings: WorkerSettings, hold: Hold, pipe: Connection) -> None:
+    """Run one attempt in this process."""
+    # Ctrl-C reaches the whole group; when to stop is the supervisor's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    importlib.import_module("worker.run").run_attempt(settings, hold, Orders(pipe))

@@ -1,0 +1,30 @@
+"""A decoded data set."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """A decoded data set. Inputs: (N, C, H, W) uint8; targets: (N,) int64."""
+
+    train_inputs: NDArray[np.uint8]
+    train_targets: NDArray[np.int64]
+    test_inputs: NDArray[np.uint8]
+    test_targets: NDArray[np.int64]
+
+    def items(self) -> list[tuple[str, NDArray[Any]]]:
+        """The arrays by name, in a fixed order."""
+        return [(name, getattr(self, name)) for name in self.__dataclass_fields__]
+
+    def digest(self) -> str:
+        """sha256 over shapes, types and contents."""
+        sha256 = hashlib.sha256()
+        for name, array in self.items():
+            sha256.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            sha256.update(np.ascontiguousarray(array).data)
+        return sha256.hexdigest()

@@ -1,0 +1,90 @@
+"""Decoded data sets as memory-mapped files: decoded once, shared by every job of the machine."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from db.datasets import DatasetInfo
+from worker.data.arrays import Arrays
+from worker.data.sources import find_source
+from worker.errors import DataError
+
+#: Raise when what an entry holds changes.
+LAYOUT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedData:
+    """A decoded data set, mapped from files, and the sha256 of its contents."""
+
+    arrays: Arrays
+    digest: str
+
+
+def load(info: DatasetInfo, *, binarize: bool, data_dir: Path, cache: Path) -> CachedData:
+    """The data set from the cache; decoded into it first if it is not there.
+
+    Raises:
+        DataError: the data cannot be found or is not what the catalogue says.
+    """
+    source = find_source(info, data_dir, cache / "hub")
+    key = hashlib.sha256(f"{LAYOUT} {source.fingerprint}".encode()).hexdigest()[:16]
+    entry = cache / f"{info.name.value}-{key}{'-binary' if binarize else ''}"
+    if not entry.exists():
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{entry}.lock"):
+            if not entry.exists():
+                if binarize:
+                    plain = load(info, binarize=False, data_dir=data_dir, cache=cache)
+                    arrays = _binarized(plain.arrays, (info.largest_value + 1) // 2)
+                else:
+                    arrays = source.load()
+                    _check(arrays, info)
+                _write(arrays, entry)
+    return _map(entry)
+
+
+def _binarized(arrays: Arrays, threshold: int) -> Arrays:
+    """Inputs of 0 and 1: at least `threshold`, half of the largest value rounded up, becomes 1."""
+    return Arrays(
+        train_inputs=(arrays.train_inputs >= threshold).astype(np.uint8),
+        train_targets=arrays.train_targets,
+        test_inputs=(arrays.test_inputs >= threshold).astype(np.uint8),
+        test_targets=arrays.test_targets,
+    )
+
+
+def _check(arrays: Arrays, info: DatasetInfo) -> None:
+    expected = {"train": info.train_samples, "test": info.test_samples}
+    found = {"train": len(arrays.train_targets), "test": len(arrays.test_targets)}
+    if found != expected:
+        raise DataError(
+            f"Data set {info.name.value!r} has {found['train']} training and {found['test']} test samples; "
+            f"{expected['train']} and {expected['test']} were expected.",
+            f"Replace the files by those of {info.hub_name or info.source}.",
+        )
+
+
+def _write(arrays: Arrays, entry: Path) -> None:
+    """Write an entry so that it appears whole or not at all."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    try:
+        for name, array in arrays.items():
+            np.save(temporary / f"{name}.npy", array)
+        (temporary / "meta.json").write_text(json.dumps({"sha256": arrays.digest()}))
+        temporary.rename(entry)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _map(entry: Path) -> CachedData:
+    # Copy-on-write: pages are shared with every other process, and torch gets memory that it may call writable.
+    names = Arrays.__dataclass_fields__
+    arrays = Arrays(**{name: np.load(entry / f"{name}.npy", mmap_mode="c") for name in names})
+    return CachedData(arrays=arrays, digest=json.loads((entry / "meta.json").read_text())["sha256"])

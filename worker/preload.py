@@ -1,0 +1,15 @@
+"""What every trainer process begins with: imported once by the fork server, then shared by fork.
+
+Importing torch takes a second and the first optimizer another (it imports `torch._dynamo`). The fork server must
+not start a thread team or touch CUDA: a fork after either may hang.
+"""
+
+import torch
+
+import worker.run  # noqa: F401 - everything that a trainer imports
+
+torch.set_num_threads(1)
+_weight = torch.nn.Parameter(torch.zeros(1))
+_weight.sum().backward()
+torch.optim.AdamW([_weight]).step()
+torch.optim.SGD([_weight]).step()

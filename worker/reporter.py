@@ -1,0 +1,198 @@
+"""From the loop to the database and the store, in the background and under the attempt's fence."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from db import checkpoints, lease
+from db.checkpoints import ModelFile
+from db.chunks import METRICS, ChunkWriter
+from db.engine import Database
+from db.frames import CHUNK_ROWS, Frame
+from db.lease import Hold
+from db.spec.job import JobSpec
+from db.statistics import SiteWriter
+from db.store import Store
+from worker import export
+from worker.trainer import Series, Snapshot
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Seconds between writes, and how long a database that does not answer is tried again.
+WRITE_EVERY = 0.5
+RETRY_FOR = 20.0
+
+
+class DatabaseReporter:
+    """A `Reporter` whose calls only put things in a queue; one thread writes them, in order.
+
+    When a write is refused because another attempt holds the job, or fails for good, `stopped` is set and the
+    error is raised by `close`.
+    """
+
+    def __init__(self, database: Database, store: Store, hold: Hold, spec: JobSpec) -> None:
+        self._database = database
+        self._store = store
+        self._hold = hold
+        self._spec = spec
+        self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._streams: dict[str, ChunkWriter] = {}
+        self._sites: dict[str, SiteWriter] = {}
+        self._values: dict[str, Any] = {}
+        self._latest: dict[str, dict[str, Any]] = {}
+        self._best: dict[str, dict[str, Any]] = {}
+        self._has_news = False
+        self._error: Exception | None = None
+        self.stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
+        self._thread.start()
+
+    def first_step(self) -> None:
+        self._queue.put(lambda: self._commit(lambda session: lease.begin(session, self._hold)))
+
+    def progress(self, step: int, epoch: int, samples_per_second: float) -> None:
+        values = {"step": step, "epoch": epoch, "samples_per_second": samples_per_second}
+        self._queue.put(lambda: self._values.update(values))
+
+    def metrics(self, stream: str, steps: Sequence[int], series: Series) -> None:
+        self._queue.put(lambda: self._add_metrics(stream, steps, series))
+
+    def statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
+        self._queue.put(lambda: self._add_statistics(site, steps, moments, percentiles))
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        self._queue.put(lambda: self._save(snapshot))
+
+    def environment(self, environment: dict[str, Any], dataset_hash: str) -> None:
+        """What the job runs on, and the data that it really has."""
+        values = {"environment": environment, "dataset_hash": dataset_hash}
+        self._queue.put(lambda: self._values.update(values))
+
+    def close(self) -> None:
+        """Write what is left.
+
+        Raises:
+            AttemptSuperseded: another attempt holds the job.
+            Exception: a write failed for good.
+        """
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            going = True
+            while going:
+                going = self._take_for(WRITE_EVERY)
+                self._write()
+        except Exception as error:  # raised again by close()
+            self._error = error
+            self.stopped.set()
+
+    def _take_for(self, seconds: float) -> bool:
+        """Handle what comes for a while; false when nothing more will come."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                action = self._queue.get(timeout=left)
+            except queue.Empty:
+                return True
+            if action is None:
+                return False
+            action()
+            self._has_news = True
+        return True
+
+    def _add_metrics(self, stream: str, steps: Sequence[int], series: Series) -> None:
+        if stream not in self._streams:
+            self._streams[stream] = ChunkWriter(self._hold, METRICS, stream, CHUNK_ROWS)
+        columns = {name: np.asarray(values, dtype=np.float64) for name, values in series.items()}
+        self._streams[stream].add(Frame.of(steps, columns))
+        for name, values in columns.items():
+            self._latest[name] = _point(values[-1], steps[-1])
+            self._improve(name, steps, values)
+
+    def _improve(self, name: str, steps: Sequence[int], values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+        kind = name.rpartition("/")[2]
+        if kind not in ("loss", "accuracy") or not np.isfinite(values).any():
+            return
+        row = int(np.nanargmin(values) if kind == "loss" else np.nanargmax(values))
+        known = self._best.get(name)
+        better = known is None or (values[row] < known["value"]) == (kind == "loss")
+        if better and (known is None or values[row] != known["value"]):
+            self._best[name] = _point(values[row], steps[row])
+
+    def _add_statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
+        if site not in self._sites:
+            row_bytes = sum(values[0].nbytes for values in moments.values())
+            self._sites[site] = SiteWriter(self._hold, site, row_bytes)
+        self._sites[site].add(steps, moments, percentiles)
+
+    def _write(self) -> None:
+        """One transaction with everything that has come since the last one."""
+        if not self._has_news:
+            return
+        values = {**self._values, "latest": self._latest, "best": self._best}
+        writers: list[ChunkWriter | SiteWriter] = [*self._streams.values(), *self._sites.values()]
+
+        def write(session: Session) -> None:
+            lease.record(session, self._hold, **values)
+            for writer in writers:
+                writer.write(session)
+
+        self._commit(write)
+        for writer in writers:
+            writer.committed()
+        self._values, self._has_news = {}, False
+
+    def _commit(self, write: Callable[[Session], T]) -> T:
+        """Run a transaction; a database that does not answer is tried again for a while."""
+        deadline = time.monotonic() + RETRY_FOR
+        while True:
+            try:
+                with self._database.write() as session:
+                    result = write(session)
+            except OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("The database does not answer; trying again.", exc_info=True)
+                time.sleep(WRITE_EVERY)
+            else:
+                return result
+
+    def _save(self, snapshot: Snapshot) -> None:
+        self._write()
+        folder = f"jobs/{self._hold.job_id}/attempt-{self._hold.attempt}/step-{snapshot.step}"
+        files = [
+            ModelFile(
+                format=format,
+                filename=filename,
+                stored=self._store.put(f"{folder}/{filename}", data),
+            )
+            for format, filename, data in (
+                ("safetensors", "model.safetensors", export.model_bytes(snapshot)),
+                ("config", "config.json", export.config_bytes(self._spec)),
+            )
+        ]
+        state = self._store.put(f"{folder}/state.pt", export.state_bytes(snapshot))
+        self._commit(lambda session: checkpoints.commit(session, self._hold, snapshot.step, state, files))
+        keep = self._spec.checkpoint.keep_last
+        # Only after the new one is safe, and the files only after nothing names them.
+        self._store.delete(self._commit(lambda session: checkpoints.prune(session, self._hold, keep)))
+
+
+def _point(value: float, step: int) -> dict[str, Any]:
+    number = float(value)
+    # JSON has no words for these; the API's are the same.
+    text = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(str(number))
+    return {"value": text or number, "step": int(step)}

@@ -1,0 +1,155 @@
+"""One attempt in its own process: everything is built from the spec, trained, and its end is written."""
+
+import logging
+
+import torch
+
+from db import jobs, lease
+from db.engine import Database
+from db.errors import AttemptSuperseded
+from db.lease import Failure, Hold
+from db.logs import set_up_logging
+from db.settings import WorkerSettings
+from db.spec.job import JobSpec, units_to_record
+from db.status import FailureCode
+from db.store import Store
+from models.build import build
+from models.norms.batch import RunningAverages
+from models.shapes import sites
+from worker.child import Orders, Stop
+from worker.data import batches, cache
+from worker.data.batches import Data
+from worker.data.cache import CachedData
+from worker.device import choose_device, describe
+from worker.errors import TrainingError
+from worker.evaluate import Evaluator
+from worker.optim import make_optimizer
+from worker.recorder import StepRecorder
+from worker.reporter import DatabaseReporter
+from worker.seeding import seed_everything
+from worker.statistics import SiteStatistics
+from worker.trainer import Plan, Run, train
+
+log = logging.getLogger(__name__)
+
+
+def run_attempt(settings: WorkerSettings, hold: Hold, orders: Orders) -> None:
+    """Train the job of `hold` and write how it ended, unless another attempt holds it by then."""
+    set_up_logging()
+    torch.set_num_threads(settings.threads_per_job)
+    database = Database(settings.database_url)
+    try:
+        with database.read() as session:
+            spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
+        failure = _train(settings, database, hold, spec, orders)
+        with database.write() as session:
+            if failure is not None:
+                lease.fail(session, hold, failure)
+            elif orders.stop is Stop.CANCEL:
+                lease.cancelled(session, hold)
+            elif orders.stop is Stop.RELEASE:
+                lease.release(session, hold)
+            else:
+                lease.succeed(session, hold)
+    except AttemptSuperseded as superseded:
+        log.warning("%s", superseded)
+    finally:
+        database.dispose()
+
+
+def _train(
+    settings: WorkerSettings, database: Database, hold: Hold, spec: JobSpec, orders: Orders
+) -> Failure | None:
+    """Train; returns why the job failed, if it did."""
+    reporter = DatabaseReporter(database, Store(settings.store_url), hold, spec)
+    failure = None
+    try:
+        device = choose_device(spec.device)
+        cached = load_data(settings, spec)
+        reporter.environment(describe(device), cached.digest)
+        run = make_run(spec, cached, device)
+        train(run, reporter, lambda: orders.stop is not None or reporter.stopped.is_set())
+    except Exception as error:
+        failure = explain(error)
+        if failure.code is FailureCode.INTERNAL_ERROR:
+            log.exception("Job %s failed.", hold.job_id)
+    reporter.close()
+    return failure
+
+
+def load_data(settings: WorkerSettings, spec: JobSpec) -> CachedData:
+    """The job's data, mapped from the machine's cache.
+
+    Raises:
+        DataError: it cannot be found or read.
+    """
+    assert settings.data_dir is not None  # the settings fill it in
+    return cache.load(
+        spec.dataset.info,
+        binarize=spec.dataset.binarize,
+        data_dir=settings.data_dir,
+        cache=settings.cache,
+    )
+
+
+def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
+    """Everything that takes part in a run, from its resolved spec. Seeds torch's global generator."""
+    seed_everything(spec.seed)
+    blueprint = spec.blueprint()
+    model = build(blueprint).to(device)
+    data = place_data(spec, cached, device)
+    averages = RunningAverages(model.modules())
+    optimizer = make_optimizer(spec.optimizer, model, averages.norms)
+    return Run(
+        plan=make_plan(spec),
+        data=data,
+        model=model,
+        optimizer=optimizer,
+        averages=averages,
+        recorder=StepRecorder(spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
+        statistics=SiteStatistics(model, sites(blueprint), units_to_record(spec), spec.statistics.percentiles),
+        evaluator=Evaluator(model, data, batch_size=spec.batch_size, modes=spec.evaluate.modes),
+    )
+
+
+def place_data(spec: JobSpec, cached: CachedData, device: torch.device) -> Data:
+    """The job's samples on the device."""
+    return batches.place(
+        cached.arrays,
+        device,
+        scale=1.0 if spec.dataset.binarize else 1.0 / spec.dataset.info.largest_value,
+        train_limit=spec.dataset.train_limit,
+        # Train mode needs at least one whole batch of the subset.
+        gap_samples=max(spec.evaluate.train_samples, spec.batch_size),
+    )
+
+
+def make_plan(spec: JobSpec) -> Plan:
+    """The loop's numbers of a resolved spec."""
+    resolved = spec.resolved()
+    return Plan(
+        steps=resolved.steps or 0,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        evaluate_every=resolved.evaluate.every or 1,
+        statistics_every=spec.statistics.every,
+        checkpoint_every=spec.checkpoint.every,
+    )
+
+
+def explain(error: Exception) -> Failure:
+    """What a job shows of the error that ended it."""
+    if isinstance(error, TrainingError):
+        code = FailureCode(error.code)
+        return Failure(code=code, message=str(error), hint=error.hint, step=error.step)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return Failure(
+            code=FailureCode.OUT_OF_MEMORY,
+            message="The device has too little memory for this network and batch.",
+            hint="Lower batch_size or the sizes of the network, or run fewer jobs at a time.",
+        )
+    return Failure(
+        code=FailureCode.INTERNAL_ERROR,
+        message=f"{type(error).__name__}: {error}",
+        hint="This is a fault of the service; the worker's log has the details. Please report it.",
+    )

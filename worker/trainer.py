@@ -1,0 +1,205 @@
+"""The loop: plain torch, told as a story. It knows no database and no queue, only a `Reporter`."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.norms.batch import RunningAverages
+from worker.data.batches import Data, Samples, epoch_batches
+from worker.evaluate import Evaluator
+from worker.recorder import StepRecorder
+from worker.statistics import SiteStatistics
+
+Series = Mapping[str, NDArray[np.floating]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The state of a run on the host: enough to use the model and to go on training."""
+
+    step: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    rng: dict[str, Tensor]
+
+
+class Reporter(Protocol):
+    """Where a run's numbers go. No call waits for a disk or a network."""
+
+    def first_step(self) -> None:
+        """The first optimizer step is done."""
+
+    def progress(self, step: int, epoch: int, samples_per_second: float) -> None:
+        """How far the run is, and how fast."""
+
+    def metrics(self, stream: str, steps: Sequence[int], series: Series) -> None:
+        """Rows of series that share their steps."""
+
+    def statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
+        """Rows of one site: name to (rows, channels) and to (rows, units)."""
+
+    def checkpoint(self, snapshot: Snapshot) -> None:
+        """A state to keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long, how much at a time, and what is recorded when; all intervals in optimizer steps."""
+
+    steps: int
+    batch_size: int
+    seed: int
+    evaluate_every: int
+    statistics_every: int
+    checkpoint_every: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that takes part in one training run."""
+
+    plan: Plan
+    data: Data
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    averages: RunningAverages
+    recorder: StepRecorder
+    statistics: SiteStatistics
+    evaluator: Evaluator
+
+
+def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool:
+    """Train to the last step; false if `should_stop` said so before it.
+
+    Raises:
+        Diverged: a training loss was not finite; what was recorded until then has been reported.
+    """
+    plan, speed = run.plan, Speed()
+    run.model.train()
+    for step, epoch, rows in schedule(plan, run.data.train):
+        if should_stop():
+            flush(run, reporter)
+            return False
+        train_step(run, step, rows)
+        speed.count(len(rows))
+        last = step == plan.steps
+        if step == 1:
+            reporter.first_step()
+        if run.recorder.is_full():
+            flush(run, reporter)
+            reporter.progress(step, epoch, speed.samples_per_second())
+        if step % plan.evaluate_every == 0 or last:
+            flush(run, reporter)
+            now = speed.samples_per_second()
+            with speed.paused():
+                evaluate(run, reporter, step, now)
+        if step % plan.checkpoint_every == 0 or last:
+            flush(run, reporter)
+            reporter.checkpoint(snapshot(run, step))
+        if last:
+            reporter.progress(step, epoch, speed.samples_per_second())
+    return True
+
+
+def train_step(run: Run, step: int, rows: Tensor) -> None:
+    """One optimizer step on the samples in `rows`. Nothing here waits for the device."""
+    inputs, targets = run.data.train.batch(rows)
+    recorded = step % run.plan.statistics_every == 0
+    logits = run.statistics.watch(run.model, inputs) if recorded else run.model(inputs)
+    loss = F.cross_entropy(logits, targets)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    run.optimizer.step()
+    run.averages.update()
+    run.recorder.record(step, loss, logits, targets)
+    if recorded:
+        run.statistics.take(step, len(rows))
+
+
+def schedule(plan: Plan, samples: Samples) -> Iterator[tuple[int, int, Tensor]]:
+    """Step, epoch (both from 1) and rows of every batch of the run."""
+    step = 0
+    for epoch in count(1):
+        for rows in epoch_batches(len(samples), plan.batch_size, plan.seed, epoch, samples.targets.device):
+            step += 1
+            yield step, epoch, rows
+            if step == plan.steps:
+                return
+
+
+def flush(run: Run, reporter: Reporter) -> None:
+    """Report what has been recorded; the one place of a training step where the host waits for the device.
+
+    Raises:
+        Diverged: one of the losses was not finite.
+    """
+    steps, series, diverged = run.recorder.flush()
+    if steps:
+        reporter.metrics("train", steps, series)
+    for rows in run.statistics.flush():
+        reporter.statistics(rows.site, rows.steps, rows.moments, rows.percentiles)
+    if diverged is not None:
+        raise diverged
+
+
+def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float) -> None:
+    """Report the metrics of every mode, the learning rate and the speed."""
+    metrics = run.evaluator.evaluate()
+    metrics["lr"] = run.optimizer.param_groups[0]["lr"]
+    metrics["samples_per_second"] = samples_per_second
+    reporter.metrics("evaluation", [step], {name: np.array([value]) for name, value in metrics.items()})
+
+
+def snapshot(run: Run, step: int) -> Snapshot:
+    """The state after `step`, copied to the host."""
+    run.averages.settle()
+    rng = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():
+        rng["cuda"] = torch.cuda.get_rng_state()
+    return Snapshot(
+        step=step,
+        weights={name: value.detach().cpu().clone() for name, value in run.model.state_dict().items()},
+        optimizer=_on_host(run.optimizer.state_dict()),
+        rng=rng,
+    )
+
+
+def _on_host(value: Any) -> Any:
+    """A copy of nested state with every tensor on the host."""
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {key: _on_host(inner) for key, inner in value.items()}
+    return [_on_host(inner) for inner in value] if isinstance(value, list) else value
+
+
+class Speed:
+    """Samples per second of training, without the time of evaluations."""
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._started = time.monotonic()
+
+    def count(self, samples: int) -> None:
+        """Samples of one more step."""
+        self._samples += samples
+
+    def samples_per_second(self) -> float:
+        """The mean since the start of the run."""
+        return self._samples / max(1e-9, time.monotonic() - self._started)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time in this block does not count."""
+        began = time.monotonic()
+        yield
+        self._started += time.monotonic() - began
