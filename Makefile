@@ -18,7 +18,7 @@ check: .venv/dev.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timings
+	$(BIN)/lint-imports
 
 bench: .venv/bench.done
 	$(BIN)/python -m benchmarks.loop
