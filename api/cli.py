@@ -1,21 +1,18 @@
 """`normlab-server`: the service and its parts."""
 
+import os
 import sys
-import warnings
 from typing import Annotated
 
 import typer
 import uvicorn
-from celery.platforms import SecurityWarning
 from pydantic import ValidationError
 
 from api.settings import ApiSettings
 from api.up import run_all
 from db import migrate as migrations
 from db.engine import Database
-from db.logs import set_up_logging
 from db.settings import Settings, WorkerSettings
-from worker.queue import make_celery
 
 app = typer.Typer(help="normlab: training as a service.", no_args_is_help=True, add_completion=False)
 
@@ -47,13 +44,8 @@ def api(
 @app.command()
 def worker() -> None:
     """Run a worker alone: NORMLAB_CONCURRENCY jobs at a time."""
-    settings = WorkerSettings()
-    set_up_logging()
-    # Celery warns of root because of pickled messages; this application takes JSON alone.
-    warnings.filterwarnings("ignore", category=SecurityWarning)
-    arguments = ["worker", "--pool", "threads", "--concurrency", str(settings.concurrency)]
-    alone = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    make_celery(settings).worker_main(["--quiet", *arguments, *alone])
+    WorkerSettings()  # a wrong setting is said here
+    os.execv(sys.executable, [sys.executable, "-m", "worker"])
 
 
 @app.command()

@@ -25,8 +25,8 @@ def _service(request: Request) -> Service:
 
 
 ServiceDep = Annotated[Service, Depends(_service)]
-JobId = Annotated[str, Path(description="`job_...`", max_length=100)]
-ArtifactId = Annotated[str, Path(description="`art_...`", max_length=100)]
+JobId = Annotated[str, Path(description="`job_...`")]
+ArtifactId = Annotated[str, Path(description="`art_...`")]
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows of a page.")]
 Step = Annotated[int, Query(ge=0, le=2**62)]
 MaxPoints = Annotated[

@@ -22,8 +22,10 @@ class Span:
     end: int
 
 
-def answer(request: Request, artifact: Artifact, store: Store) -> Response:
+def answer(request: Request, artifact: Artifact, store: Store, *, immutable: bool) -> Response:
     """The whole file, the range that was asked for, or 304 if the client has it (RFC 9110, 13 and 14).
+
+    `immutable` says that the address will never give another file.
 
     Raises:
         ProblemError: 416, the range lies outside the file.
@@ -33,7 +35,7 @@ def answer(request: Request, artifact: Artifact, store: Store) -> Response:
         "ETag": etag,
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(artifact.sha256)).decode()}:",
         "Accept-Ranges": "bytes",
-        "Cache-Control": "private, immutable, max-age=31536000",
+        "Cache-Control": "private, immutable, max-age=31536000" if immutable else "private, no-cache",
         "Content-Disposition": f'attachment; filename="{artifact.filename}"',
         "X-Content-Type-Options": "nosniff",
     }

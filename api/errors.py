@@ -15,11 +15,11 @@ from db.errors import InvalidCursor, NormlabError, NotFound, TransitionRefused
 
 log = logging.getLogger(__name__)
 
-TITLES = {
-    404: "Not found",
-    405: "Method not allowed",
-    413: "The body is too large",
-    416: "The range cannot be satisfied",
+#: Title and code of what the framework itself refuses.
+REFUSALS = {
+    404: ("Not found", "not_found"),
+    405: ("Method not allowed", "method_not_allowed"),
+    413: ("The body is too large", "body_too_large"),
 }
 
 
@@ -74,12 +74,11 @@ def _invalid(request: Request, error: RequestValidationError) -> ProblemError:
 
 def _say(errors: list[FieldError]) -> str:
     first = f"{errors[0].pointer or 'The body'}: {errors[0].message}" if errors else ""
-    return first if len(errors) <= 1 else f"{first} There are {len(errors) - 1} more."
+    return first if len(errors) <= 1 else f"{first} ({len(errors)} fields are wrong.)"
 
 
 def _http(request: Request, error: HTTPException) -> ProblemError:
-    title = TITLES.get(error.status_code, "Request refused")
-    code = title.lower().replace(" ", "_")
+    title, code = REFUSALS.get(error.status_code, ("Request refused", "refused"))
     detail = {
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.url.path} does not take {request.method}.",

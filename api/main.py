@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from api import errors
 from api.deps import Service
@@ -44,12 +45,13 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         version="0.1.0",
         description=DESCRIPTION,
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
         responses={"4XX": {"model": Problem, "description": "A problem document (RFC 9457)."}},
     )
     app.state.service = service
     errors.install(app)
-    app.add_middleware(RequestContext)
+    # Counts a body that comes without a length; one with a length is refused before, by RequestContext.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
     for part in (jobs, records, artifacts, catalog, health):
         app.include_router(part.router)
     return app

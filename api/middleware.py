@@ -7,7 +7,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import to_problem
+from api.errors import REFUSALS, to_problem
+from api.problems import ProblemError
 
 HEADER = "X-Request-Id"
 #: A client's own id is kept if it looks like one.
@@ -15,16 +16,18 @@ USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class RequestContext:
-    """Gives each request an id and turns an unforeseen error into a problem document."""
+    """Gives each request an id, refuses bodies that are too large, answers unforeseen errors."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
+        headers = Headers(scope=scope)
+        given = headers.get(HEADER, "")
         request_id = given if USABLE.fullmatch(given) else uuid_utils.uuid7().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
@@ -37,9 +40,16 @@ class RequestContext:
             await send(message)
 
         try:
+            self._check_length(headers.get("content-length", ""))
             await self._app(scope, receive, send_with_id)
         except Exception as error:  # the last door: a client never sees a traceback or a cut connection
             if started:
                 raise
             problem = to_problem(Request(scope), error)
             await problem.response(scope["path"], request_id)(scope, receive, send_with_id)
+
+    def _check_length(self, content_length: str) -> None:
+        """Refuse by the header, before a byte of the body is read."""
+        if content_length.isdecimal() and int(content_length[:20]) > self._max_body_bytes:
+            title, code = REFUSALS[413]
+            raise ProblemError(413, code, title, f"A body may have at most {self._max_body_bytes} bytes.")

@@ -89,7 +89,7 @@ def parse(body: bytes) -> Any:
             does not fit 64 bits, or text that the database cannot hold.
     """
     try:
-        value = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        value = json.loads(body, parse_constant=float, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         message = f"Not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         raise _unreadable(400, "malformed_json", "", message) from error
@@ -106,10 +106,6 @@ def parse(body: bytes) -> Any:
 
 def _too_deep(pointer: str) -> UnreadableBody:
     return _unreadable(422, "too_deep", pointer, f"Nested more than {MAX_DEPTH} levels deep.")
-
-
-def _refuse_constant(name: str) -> None:
-    raise _unreadable(422, "not_finite", "", f"{name} is not a JSON number; numbers must be finite.")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -136,7 +132,7 @@ def _problems(value: Any, pointer: str, depth: int) -> Iterator[tuple[str, tuple
     elif isinstance(value, str):
         yield from _text_problems(value, pointer)
     elif isinstance(value, float) and not math.isfinite(value):
-        yield pointer, ("not_finite", "The number is too large; numbers must be finite.")
+        yield pointer, ("not_finite", "NaN, infinity and what is too large for a float are not taken.")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         yield pointer, ("too_large", "The number does not fit 64 bits.")
 

@@ -46,8 +46,8 @@ def run_all(api: ApiSettings, worker: WorkerSettings) -> int:
     ready_file = worker.home / "run" / f"worker-{os.getpid()}.ready"
     ready_file.parent.mkdir(parents=True, exist_ok=True)
     parts = {
-        "worker": _start("worker", {"NORMLAB_READY_FILE": str(ready_file)}),
-        "api": _start("api", {}),
+        "worker": _start(["worker"], {"NORMLAB_READY_FILE": str(ready_file)}),
+        "api": _start(["api.cli", "api"], {}),
     }
     try:
         if _wait_until_ready(api, ready_file, parts, stop):
@@ -58,10 +58,10 @@ def run_all(api: ApiSettings, worker: WorkerSettings) -> int:
         ready_file.unlink(missing_ok=True)
 
 
-def _start(part: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(module: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C reaches this process alone, which then stops the parts in order.
     return subprocess.Popen(
-        [sys.executable, "-m", "api.cli", part], env={**os.environ, **environment}, start_new_session=True
+        [sys.executable, "-m", *module], env={**os.environ, **environment}, start_new_session=True
     )
 
 

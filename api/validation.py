@@ -26,11 +26,13 @@ LIMITS = {
 
 def field_errors(errors: Sequence[Mapping[str, Any]], schema: Schema | None) -> list[FieldError]:
     """One field error for each of pydantic's, without what the client sent."""
-    result: dict[tuple[str, str], FieldError] = {}
+    result: dict[str, FieldError] = {}
     for error in errors:
         place, *location = error["loc"]
         made = _query_error(error, location) if place == "query" else _body_error(error, location, schema or {})
-        result.setdefault((made.pointer, made.message), made)
+        known = result.setdefault(made.pointer, made)
+        if known.message != made.message:  # the branches of a union each say what they would take
+            known.message = f"{known.message} Or: {made.message}"
     return list(result.values())
 
 
@@ -71,12 +73,22 @@ def _body_error(error: Mapping[str, Any], location: Sequence[Any], schema: Schem
     walk = _Walk(schema)
     for part in location:
         walk.step(part)
-    allowed = walk.allowed(error["type"])
-    given = location[-1] if error["type"] == "extra_forbidden" and location else error.get("input")
-    if error["type"].startswith("union_tag"):
+    allowed, given = walk.allowed(error["type"]), error.get("input")
+    if error["type"] == "extra_forbidden" and location:
+        given = location[-1]
+    elif error["type"].startswith("union_tag"):
         given = context.get("tag")
+        walk.path.append("name")
+    elif walk.is_union and isinstance(given, str) and given in allowed:
+        return FieldError(
+            pointer=walk.pointer,
+            code=error["type"],
+            message="An object with a name is required here.",
+            allowed=allowed,
+            suggestion=f'Did you mean {{"name": "{given}"}}?',
+        )
     return FieldError(
-        pointer="/".join(["", *(_escape(part) for part in walk.path)]),
+        pointer=walk.pointer,
         code=error["type"],
         message=MESSAGES.get(error["type"], error["msg"]),
         allowed=allowed,
@@ -94,10 +106,6 @@ MESSAGES = {
 }
 
 
-def _escape(part: object) -> str:
-    return str(part).replace("~", "~0").replace("/", "~1")
-
-
 class _Walk:
     """A walk along one of pydantic's locations through a JSON schema.
 
@@ -113,7 +121,9 @@ class _Walk:
     def step(self, part: object) -> None:
         """Follow one part of the location."""
         tags = self._here.get("discriminator", {}).get("mapping", {})
-        if part in tags:
+        if part == "[key]":
+            self._here = self._parent.get("propertyNames", {})
+        elif part in tags:
             self._here = self._resolve({"$ref": tags[part]})
         elif isinstance(part, str) and ("[" in part or part.startswith("function-")):
             self._here = self._branch(part)
@@ -121,6 +131,17 @@ class _Walk:
             self.path.append(part)
             self._parent = self._here
             self._here = self._resolve(self._child(part))
+
+    @property
+    def pointer(self) -> str:
+        """The walk so far, as a JSON pointer (RFC 6901)."""
+        parts = (str(part).replace("~", "~0").replace("/", "~1") for part in self.path)
+        return "/".join(["", *parts])
+
+    @property
+    def is_union(self) -> bool:
+        """Whether one of several named parts is wanted here."""
+        return "discriminator" in self._here
 
     def _child(self, part: object) -> Schema:
         here = self._here
@@ -150,9 +171,8 @@ class _Walk:
         if code == "extra_forbidden":
             return sorted(self._parent.get("properties", {}))
         here = self._here
-        tags = here.get("discriminator", {}).get("mapping")
-        if tags:
-            return sorted(tags)
+        if self.is_union:
+            return sorted(here["discriminator"]["mapping"])
         if "const" in here:
             return [here["const"]]
         if "enum" in here:

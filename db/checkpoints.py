@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from db import events, lease
 from db.base import now
 from db.errors import NoModelYet, NotFound
-from db.ids import new_id
+from db.ids import is_id, new_id
 from db.lease import Hold
 from db.store import StoredFile
 from db.tables import Artifact, Checkpoint, Job
@@ -97,7 +97,7 @@ def artifact(session: Session, artifact_id: str) -> Artifact:
     Raises:
         NotFound: there is none with this id.
     """
-    found = session.get(Artifact, artifact_id)
+    found = session.get(Artifact, artifact_id) if is_id("art", artifact_id) else None
     if found is None:
         raise NotFound("artifact", artifact_id)
     return found

@@ -34,7 +34,8 @@ class Cursor:
         try:
             data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             attempt, steps = json.loads(data)
-            if not isinstance(attempt, int) or not all(isinstance(step, int) for step in steps.values()):
+            numbers = [attempt, *steps.values()]
+            if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
                 raise InvalidCursor("after")
         except (ValueError, AttributeError, TypeError, binascii.Error) as error:
             raise InvalidCursor("after") from error

@@ -14,7 +14,7 @@ class NotFound(NormlabError):
     code = "not_found"
 
     def __init__(self, noun: str, id: str) -> None:
-        super().__init__(f"There is no {noun} with the id {id!r}.")
+        super().__init__(f"There is no {noun} with the id {id[:100]!r}.")
 
 
 class InvalidCursor(NormlabError):

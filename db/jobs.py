@@ -9,7 +9,7 @@ from db import events, outbox
 from db.base import now
 from db.errors import InvalidCursor, NotFound, TransitionRefused
 from db.guard import guarded_update
-from db.ids import new_id
+from db.ids import is_id, new_id
 from db.spec.job import JobSpec
 from db.status import CANCELLABLE, Status
 from db.tables import Job
@@ -63,7 +63,7 @@ def get(session: Session, job_id: str) -> Job:
     Raises:
         NotFound: there is none with this id.
     """
-    job = session.get(Job, job_id)
+    job = session.get(Job, job_id) if is_id("job", job_id) else None
     if job is None:
         raise NotFound("job", job_id)
     return job
@@ -86,7 +86,7 @@ def page(session: Session, where: JobFilter, limit: int, cursor: str | None) -> 
         if value is not None:
             query = query.where(column == value)
     if cursor is not None:
-        if not cursor.startswith("job_"):
+        if not is_id("job", cursor):
             raise InvalidCursor("cursor")
         query = query.where(Job.id < cursor)
     jobs = list(session.scalars(query))
@@ -100,10 +100,10 @@ def request_cancel(session: Session, job_id: str) -> tuple[Job, bool]:
         NotFound: there is no such job.
         TransitionRefused: the job has ended otherwise.
     """
+    job = get(session, job_id)
     moved = _move_if(session, job_id, Status.QUEUED, Status.CANCELLED) or any(
         _move_if(session, job_id, status, Status.CANCELLING) for status in (Status.STARTING, Status.RUNNING)
     )
-    job = get(session, job_id)
     session.refresh(job)
     if moved:
         if job.status is Status.CANCELLED:

@@ -35,6 +35,11 @@ class Orders:
             os._exit(1)
 
 
+def prepare(settings: WorkerSettings) -> None:
+    """Decode the data set that comes with the service, so that the first job does not wait for it."""
+    importlib.import_module("worker.run").prepare(settings)
+
+
 def main(settings: WorkerSettings, hold: Hold, pipe: Connection) -> None:
     """Run one attempt in this process."""
     # Ctrl-C reaches the whole group; when to stop is the supervisor's to say.

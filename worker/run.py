@@ -5,6 +5,7 @@ import logging
 import torch
 
 from db import jobs, lease
+from db.datasets import DATASETS, DatasetName
 from db.engine import Database
 from db.errors import AttemptSuperseded
 from db.lease import Failure, Hold
@@ -90,6 +91,12 @@ def load_data(settings: WorkerSettings, spec: JobSpec) -> CachedData:
         data_dir=settings.data_dir,
         cache=settings.cache,
     )
+
+
+def prepare(settings: WorkerSettings) -> None:
+    """Decode the bundled data set into the cache."""
+    assert settings.data_dir is not None  # the settings fill it in
+    cache.load(DATASETS[DatasetName.DIGITS], binarize=False, data_dir=settings.data_dir, cache=settings.cache)
 
 
 def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:

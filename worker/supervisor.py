@@ -42,8 +42,8 @@ class Supervisor:
         self._active = 0
 
     def warm_up(self) -> None:
-        """Start the fork server and wait until torch is loaded in it, so that the first job starts fast."""
-        process = self._context.Process(target=os.getpid)
+        """Start the fork server, wait until torch is loaded in it, and prepare what the first job needs."""
+        process = self._context.Process(target=child.prepare, args=(self._settings,))
         process.start()
         process.join()
 

@@ -113,7 +113,7 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
 def train_step(run: Run, step: int, rows: Tensor) -> None:
     """One optimizer step on the samples in `rows`. Nothing here waits for the device."""
     inputs, targets = run.data.train.batch(rows)
-    recorded = step % run.plan.statistics_every == 0
+    recorded = step % run.plan.statistics_every == 0 or step == run.plan.steps
     logits = run.statistics.watch(run.model, inputs) if recorded else run.model(inputs)
     loss = F.cross_entropy(logits, targets)
     run.optimizer.zero_grad(set_to_none=True)

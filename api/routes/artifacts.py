@@ -25,7 +25,7 @@ def read_artifact(artifact_id: ArtifactId, request: Request, service: ServiceDep
     """The bytes of a file, whole or by `Range`; the ETag is the sha256."""
     with service.database.read() as session:
         artifact = checkpoints.artifact(session, artifact_id)
-    return answer(request, artifact, service.store)
+    return answer(request, artifact, service.store, immutable=True)
 
 
 @router.api_route("/jobs/{job_id}/model", methods=["GET", "HEAD"], response_class=Response)
@@ -38,4 +38,4 @@ def read_model(
     """The model of the job's newest checkpoint: its weights, or the `config.json` that rebuilds the network."""
     with service.database.read() as session:
         artifact = checkpoints.model(session, jobs.get(session, job_id), format)
-    return answer(request, artifact, service.store)
+    return answer(request, artifact, service.store, immutable=False)

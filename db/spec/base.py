@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: A whole number of at least 1 that fits the database; "60" and 60.0 are refused.
-Count = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+#: A whole number of at least 1; "60" and 60.0 are refused.
+Count = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
 NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]
 Flag = Annotated[bool, Field(strict=True)]

@@ -30,6 +30,7 @@ class Statistics(Part):
     """Moments of every site, and percentiles of the output of some units."""
 
     every: Count = 100
+    """The last step is always recorded."""
     percentiles: Annotated[
         tuple[Annotated[float, Field(strict=True, ge=0, le=100)], ...], Field(max_length=16)
     ] = (15, 50, 85)
