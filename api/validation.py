@@ -122,7 +122,8 @@ class _Walk:
         """Follow one part of the location."""
         tags = self._here.get("discriminator", {}).get("mapping", {})
         if part == "[key]":
-            self._here = self._parent.get("propertyNames", {})
+            patterns = list(self._parent.get("patternProperties", {}))
+            self._here = {"type": "string", "pattern": patterns[0]} if patterns else {}
         elif part in tags:
             self._here = self._resolve({"$ref": tags[part]})
         elif isinstance(part, str) and ("[" in part or part.startswith("function-")):
@@ -148,7 +149,8 @@ class _Walk:
         if isinstance(part, int):
             child = here.get("items", {})
         else:
-            child = here.get("properties", {}).get(part) or here.get("additionalProperties", {})
+            others = list(here.get("patternProperties", {}).values()) or [here.get("additionalProperties", {})]
+            child = here.get("properties", {}).get(part) or others[0]
         return child if isinstance(child, Mapping) else {}
 
     def _branch(self, label: str) -> Schema:

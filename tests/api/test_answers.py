@@ -1,0 +1,98 @@
+"""What the API answers when all is well: ids, lists, the catalogue, documentation without a network."""
+
+import re
+import shutil
+
+import pytest
+
+from db.spec.job import JobSpec
+from tests.api.test_bad_input import SPEC
+
+
+def test_a_submission_is_answered_with_its_job_and_place(http):
+    answer = http.post("/v1/jobs", json=SPEC)
+    job = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert re.fullmatch(r"job_[0-9a-f]{32}", job["id"])
+    assert job["status"] == "queued"
+    assert job["spec"] == SPEC
+    assert job["resolved"]["evaluate"]["every"] == 1
+    assert job["created_at"].endswith("Z")
+    assert http.get(answer.headers["Location"]).json() == job
+    events = http.get(f"/v1/jobs/{job['id']}/events").json()["data"]
+    assert [(event["seq"], event["data"]["status"]) for event in events] == [(1, "queued")]
+
+
+def test_the_resolved_spec_is_a_spec_of_the_same_hash(http):
+    job = http.post("/v1/jobs", json={**SPEC, "name": "a"}).json()
+    again = http.post("/v1/jobs", json={**job["resolved"], "name": "b"}).json()
+    assert again["resolved"] == {**job["resolved"], "name": "b"}
+    assert again["spec_hash"] == job["spec_hash"]
+
+
+def test_pages_hold_every_job_once(http):
+    made = {http.post("/v1/jobs", json=SPEC).json()["id"] for _ in range(7)}
+    seen, cursor = [], None
+    while True:
+        page = http.get("/v1/jobs", params={"limit": 3, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [job["id"] for job in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert len(seen) == len(set(seen))
+    assert made <= set(seen)
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_an_own_request_id_is_kept_and_a_strange_one_replaced(http):
+    assert http.get("/healthz", headers={"X-Request-Id": "mine-1"}).headers["X-Request-Id"] == "mine-1"
+    assert http.get("/healthz", headers={"X-Request-Id": "a b" * 99}).headers["X-Request-Id"] != "a b" * 99
+
+
+@pytest.mark.parametrize(
+    ("catalog", "names"),
+    [
+        ("architectures", ["mlp"]),
+        ("norms", ["none", "batch"]),
+        ("datasets", ["digits", "mnist"]),
+        ("optimizers", ["SGD", "AdamW"]),
+    ],
+)
+def test_the_catalogue_names_what_a_job_may_name(http, catalog, names):
+    assert [entry["name"] for entry in http.get(f"/v1/catalog/{catalog}").json()["data"]] == names
+
+
+def test_the_schema_of_the_spec_is_served(http):
+    assert http.get("/v1/schemas/job.json").json() == JobSpec.model_json_schema()
+
+
+def test_the_documentation_page_needs_no_network(http):
+    page = http.get("/docs").text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert addresses
+    assert all(address.startswith("/") for address in addresses)
+    assert all(http.get(address).status_code == 200 for address in addresses)
+
+
+def test_metrics_of_a_job_that_has_none_are_empty(http):
+    job_id = http.post("/v1/jobs", json=SPEC).json()["id"]
+    page = http.get(f"/v1/jobs/{job_id}/metrics").json()
+    assert (page["series"], page["more"], page["downsampled"]) == ({}, False, False)
+    table = http.get(f"/v1/jobs/{job_id}/metrics", headers={"Accept": "text/csv"})
+    assert table.text.split() == ["name,step,value"]
+    sites = http.get(f"/v1/jobs/{job_id}/statistics").json()["sites"]
+    assert list(sites) == ["norm1", "norm2"]
+
+
+def test_the_service_is_ready_until_a_part_is_gone(http, settings):
+    assert http.get("/readyz").json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "store": "ok", "broker": "ok"},
+    }
+    queue = settings.messages / "queue"
+    aside = shutil.move(queue, settings.messages / "aside")
+    try:
+        assert http.post("/v1/jobs", json=SPEC).status_code == 201, "a lost message is only a delay"
+    finally:
+        shutil.move(aside, queue)

@@ -1,0 +1,144 @@
+"""The paper's network over HTTP, and what is recorded of it."""
+
+import numpy as np
+import pytest
+
+from tests.e2e.client import PAPER
+from tests.services import wait_for
+
+pytestmark = pytest.mark.e2e
+
+SEEDS = (0, 1, 2)
+
+
+class Follower:
+    """Reads a job's metrics by cursor while it runs."""
+
+    def __init__(self, client, job_id):
+        self.client, self.job_id, self.cursor, self.steps, self.reads = client, job_id, None, {}, 0
+
+    def read(self) -> None:
+        more = True
+        while more:
+            query = {"after": self.cursor} if self.cursor else {}
+            page = self.client.get(f"/v1/jobs/{self.job_id}/metrics", **query)
+            assert "rewound_to" not in page
+            for name, series in page["series"].items():
+                assert len(series["step"]) == len(series["value"])
+                self.steps.setdefault(name, []).extend(series["step"])
+            self.reads += bool(page["series"])
+            self.cursor, more = page["cursor"], page["more"]
+
+    def ended(self) -> bool:
+        ended = self.client.job(self.job_id)["finished_at"] is not None
+        self.read()
+        return ended
+
+
+def ended_among(followers) -> int:
+    """How many jobs have ended; reads on in all of them."""
+    return sum(follower.ended() for follower in followers)
+
+
+def test_batch_norm_makes_the_sigmoid_network_trainable_on_every_seed(client, data_dir):
+    jobs = {
+        (norm, seed): client.submit(PAPER, norm={"name": norm}, seed=seed, evaluate={"every": 500})
+        for seed in SEEDS
+        for norm in ("none", "batch")
+    }
+    followers = [Follower(client, job_id) for job_id in jobs.values()]
+    wait_for(lambda: ended_among(followers) == len(followers), timeout=300, every=0.1)
+
+    for follower in followers:
+        assert follower.reads > 1, "the metrics came in one piece: nothing was polled while it ran"
+        assert follower.steps["train/loss"] == list(range(1, 3001))
+        assert follower.steps["train/accuracy"] == list(range(1, 3001))
+        assert follower.steps["test/accuracy"] == list(range(500, 3001, 500))
+    accuracy = {key: client.job(job)["latest"]["test/accuracy"]["value"] for key, job in jobs.items()}
+    assert all(accuracy["none", seed] < 0.2 for seed in SEEDS), accuracy
+    assert all(accuracy["batch", seed] > 0.9 for seed in SEEDS), accuracy
+
+
+def test_a_job_shows_what_it_did(client):
+    job = client.run(name="first", labels={"team": "a"}, evaluate={"every": 50})
+    assert job["name"] == "first"
+    assert job["labels"] == {"team": "a"}
+    assert job["attempt"] == 1
+    assert job["progress"]["step"] == job["progress"]["steps"] == 200
+    assert job["failure"] is None
+    assert len(job["dataset"]["hash"]) == 64
+    assert job["environment"]["device"] == "cpu"
+    assert 0 <= job["queued_seconds"] <= job["first_step_seconds"]
+    assert {metric: point["step"] for metric, point in job["latest"].items()} == dict.fromkeys(
+        [
+            *(f"{name}/{key}" for name in ("train", "test", "test/precise") for key in ("loss", "accuracy")),
+            *(
+                f"gap/{mode}/{key}"
+                for mode in ("eval_mode", "train_mode", "train_mode_large", "precise")
+                for key in ("loss", "accuracy")
+            ),
+            "lr",
+            "samples_per_second",
+        ],
+        200,
+    )
+    tested = client.get(f"/v1/jobs/{job['id']}/metrics", names="test/accuracy")["series"]["test/accuracy"]
+    assert tested["step"] == [50, 100, 150, 200]
+    assert job["best"]["test/accuracy"]["value"] == max(tested["value"])
+    events = client.get(f"/v1/jobs/{job['id']}/events")["data"]
+    statuses = [event["data"]["status"] for event in events if event["type"] == "status"]
+    assert statuses == ["queued", "starting", "running", "succeeded"]
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(client):
+    def weights(**changes):
+        job = client.run(**changes)
+        model = client.get(f"/v1/jobs/{job['id']}/artifacts")["data"]
+        return next(file["sha256"] for file in model if file["filename"] == "model.safetensors")
+
+    assert weights(seed=3) == weights(seed=3)
+    assert weights(seed=3) != weights(seed=4)
+
+
+def test_statistics_show_train_mode_and_eval_mode_of_each_site(client):
+    job = client.run(statistics={"every": 50, "units": {"norm1": [0, 7], "norm2": [3]}})
+    page = client.get(f"/v1/jobs/{job['id']}/statistics", channels="all")
+    assert list(page["sites"]) == ["norm1", "norm2"]
+    for site, units in (("norm1", [0, 7]), ("norm2", [3])):
+        record = page["sites"][site]
+        assert (record["norm"], record["channels"], record["units"]) == ("batch", 32, units)
+        assert record["step"] == [50, 100, 150, 200]
+        for mode in ("train", "eval"):
+            for moment in ("mean", "var"):
+                assert [len(row) for row in record[mode][moment]] == [32] * 4
+        low, middle, high = (record["percentiles"][p] for p in ("15", "50", "85"))
+        assert np.all(np.array(low) <= middle)
+        assert np.all(np.array(middle) <= high)
+        assert [len(row) for row in middle] == [len(units)] * 4
+    one = client.get(f"/v1/jobs/{job['id']}/statistics", site="norm2", mode="eval", channels="5", from_step=100)
+    assert one["sites"]["norm2"]["eval"]["mean"] == [
+        [row[5]] for row in page["sites"]["norm2"]["eval"]["mean"][1:]
+    ]
+    assert "train" not in one["sites"]["norm2"]
+
+
+def test_a_network_without_norm_keeps_the_same_records(client):
+    job = client.run(norm={"name": "none"})
+    record = client.get(f"/v1/jobs/{job['id']}/statistics", site="norm2")["sites"]["norm2"]
+    assert record["step"] == [100, 200]
+    assert record["eval"] is None
+    assert set(record["train"]["mean"]) == {"mean", "min", "max"}
+    latest = job["latest"]
+    assert latest["gap/train_mode/accuracy"] == latest["gap/eval_mode/accuracy"]
+
+
+def test_a_long_series_is_down_sampled_to_what_a_plot_needs(client):
+    job = client.run(steps=2500, evaluate={"every": 2500})
+    page = client.get(f"/v1/jobs/{job['id']}/metrics", names="train/loss", max_points=40)
+    series = page["series"]["train/loss"]
+    assert page["downsampled"] is True
+    assert len(series["step"]) == 40
+    assert sum(series["count"]) == 2500
+    full = client.get(f"/v1/jobs/{job['id']}/metrics", names="train/loss")["series"]["train/loss"]["value"]
+    assert min(series["min"]) == min(full)
+    assert max(series["max"]) == max(full)
