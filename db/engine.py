@@ -21,6 +21,9 @@ class Database:
             self.url = self.url.set(drivername="postgresql")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = self._sqlite_engine() if self.is_sqlite else sa.create_engine(self.url, pool_pre_ping=True)
+        # One snapshot for all queries of a read; SQLite's transactions are so by nature.
+        snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reads = self.engine.execution_options(**snapshot)
         self._writes = self.engine.execution_options(normlab_write=True)
 
     def _sqlite_engine(self) -> sa.Engine:
@@ -34,7 +37,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session on one snapshot; what is changed in it is rolled back."""
-        with Session(self.engine) as session:
+        with Session(self._reads) as session:
             yield session
 
     @contextmanager

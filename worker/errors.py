@@ -17,6 +17,8 @@ class Diverged(TrainingError):
 
     code = "diverged"
 
+    step: int
+
     def __init__(self, step: int, loss: float, lr: float) -> None:
         super().__init__(
             f"The training loss became {loss} at step {step}.",

@@ -1,18 +1,30 @@
 """The numbers of each step: kept on the device, read in one go at a flush."""
 
-import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.errors import Diverged
 
+Floats = NDArray[np.float64]
+
 #: A flush is due after so many steps or seconds, whichever comes first.
 FLUSH_STEPS = 1000
 FLUSH_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRows:
+    """Recorded steps and their series, and the divergence if a loss was not finite."""
+
+    steps: list[int]
+    series: dict[str, Floats]
+    diverged: Diverged | None
 
 
 class StepRecorder:
@@ -44,34 +56,27 @@ class StepRecorder:
         """Whether a flush is due."""
         return len(self._steps) >= FLUSH_STEPS or time.monotonic() - self._flushed_at >= FLUSH_SECONDS
 
-    def flush(
-        self,
-    ) -> tuple[list[int], dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float64]]], Diverged | None]:
-        """The recorded steps and their series, and the divergence if a loss was not finite.
-
-        Rows beyond the first loss that is not finite are left out.
-        """
+    def flush(self) -> StepRows:
+        """What has been recorded since the last flush, on the host; nothing beyond a loss that is not finite."""
         losses = torch.stack(self._losses).double().cpu().numpy() if self._losses else np.empty(0)
         diverged = self._first_divergence(losses)
-        rows = np.array(self._recorded, dtype=np.int64)
-        series = {}
+        steps, series = np.array(self._recorded, dtype=np.int64), {}
         if self._recorded:
             sizes = [len(targets) for targets in self._targets]
             hits = (torch.cat(self._predictions) == torch.cat(self._targets)).cpu().numpy()
-            starts = np.cumsum([0, *sizes[:-1]])
-            keep = rows <= diverged.step if diverged is not None and diverged.step else slice(None)
+            accuracy = np.add.reduceat(hits.astype(np.float64), np.cumsum([0, *sizes[:-1]])) / sizes
+            keep = steps <= (diverged.step if diverged else steps[-1])
             series = {
-                "train/loss": losses[np.isin(self._steps, rows)][keep],
-                "train/accuracy": (np.add.reduceat(hits.astype(np.float64), starts) / sizes)[keep],
+                "train/loss": losses[np.isin(self._steps, steps)][keep],
+                "train/accuracy": accuracy[keep],
             }
-            rows = rows[keep]
+            steps = steps[keep]
         self._clear()
         self._flushed_at = time.monotonic()
-        return rows.tolist(), series, diverged
+        return StepRows(steps=steps.tolist(), series=series, diverged=diverged)
 
-    def _first_divergence(self, losses: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Diverged | None:
+    def _first_divergence(self, losses: Floats) -> Diverged | None:
         bad = np.flatnonzero(~np.isfinite(losses))
         if not len(bad):
             return None
-        loss = float(losses[bad[0]])
-        return Diverged(self._steps[bad[0]], math.nan if math.isnan(loss) else loss, self._learning_rate())
+        return Diverged(self._steps[bad[0]], float(losses[bad[0]]), self._learning_rate())

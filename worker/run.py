@@ -63,19 +63,23 @@ def _train(
 ) -> Failure | None:
     """Train; returns why the job failed, if it did."""
     reporter = DatabaseReporter(database, Store(settings.store_url), hold, spec)
-    failure = None
     try:
-        device = choose_device(spec.device)
-        cached = load_data(settings, spec)
-        reporter.environment(describe(device), cached.digest)
-        run = make_run(spec, cached, device)
-        train(run, reporter, lambda: orders.stop is not None or reporter.stopped.is_set())
+        try:
+            device = choose_device(spec.device)
+            cached = load_data(settings, spec)
+            reporter.environment(describe(device), cached.digest)
+            run = make_run(spec, cached, device)
+            train(run, reporter, lambda: orders.stop is not None or reporter.stopped.is_set())
+        finally:
+            reporter.close()
+    except AttemptSuperseded:
+        raise
     except Exception as error:
         failure = explain(error)
         if failure.code is FailureCode.INTERNAL_ERROR:
             log.exception("Job %s failed.", hold.job_id)
-    reporter.close()
-    return failure
+        return failure
+    return None
 
 
 def load_data(settings: WorkerSettings, spec: JobSpec) -> CachedData:

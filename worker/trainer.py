@@ -88,6 +88,7 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
     for step, epoch, rows in schedule(plan, run.data.train):
         if should_stop():
             flush(run, reporter)
+            reporter.progress(step - 1, epoch, speed.samples_per_second())
             return False
         train_step(run, step, rows)
         speed.count(len(rows))
@@ -142,13 +143,13 @@ def flush(run: Run, reporter: Reporter) -> None:
     Raises:
         Diverged: one of the losses was not finite.
     """
-    steps, series, diverged = run.recorder.flush()
-    if steps:
-        reporter.metrics("train", steps, series)
+    train_rows = run.recorder.flush()
+    if train_rows.steps:
+        reporter.metrics("train", train_rows.steps, train_rows.series)
     for rows in run.statistics.flush():
         reporter.statistics(rows.site, rows.steps, rows.moments, rows.percentiles)
-    if diverged is not None:
-        raise diverged
+    if train_rows.diverged is not None:
+        raise train_rows.diverged
 
 
 def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float) -> None:
