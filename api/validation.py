@@ -38,24 +38,20 @@ def field_errors(errors: Sequence[Mapping[str, Any]], schema: Schema | None) -> 
 
 def _query_error(error: Mapping[str, Any], location: Sequence[Any]) -> FieldError:
     context = error.get("ctx", {})
-    allowed = context.get("expected") or next(
-        (text.format(context[key]) for key, text in QUERY_LIMITS.items() if key in context), None
-    )
+    limits = (text.format(context[key]) for key, text in QUERY_LIMITS.items() if key in context)
+    allowed = next(limits, None)
+    # `'a', 'b' or 'c'` as names
+    names = str(context["expected"]).split("'")[1::2] if "expected" in context else []
     return FieldError(
         pointer=f"?{location[0] if location else ''}",
         code=error["type"],
         message=error["msg"],
-        allowed=allowed,
-        suggestion=suggest(error.get("input"), _names(allowed)),
+        allowed=names or allowed,
+        suggestion=suggest(error.get("input"), names),
     )
 
 
 QUERY_LIMITS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
-
-
-def _names(expected: Any) -> list[str]:
-    """`'a', 'b' or 'c'` as names."""
-    return str(expected).split("'")[1::2] if expected else []
 
 
 def _body_error(error: Mapping[str, Any], location: Sequence[Any], schema: Schema) -> FieldError:

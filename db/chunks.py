@@ -168,18 +168,14 @@ def find(
 _KEYS_PER_QUERY = 1000
 
 
-def read(session: Session, chunks: Sequence[ChunkInfo], limit: int | None = None) -> Frame | None:
-    """The wanted rows of chunks of one stream, the first `limit` of them; none if there are none."""
+def read(session: Session, chunks: Sequence[ChunkInfo], limit: int) -> Frame:
+    """The wanted rows of one or more chunks of one stream, the first `limit` of them."""
     frames: list[Frame] = []
-    missing = limit
     for info in chunks:
-        if missing is not None and missing <= 0:
+        frames.append(_wanted(session, info))
+        if sum(len(frame.steps) for frame in frames) >= limit:
             break
-        frame = _wanted(session, info)
-        frame = frame if missing is None else frame.take(slice(0, missing))
-        missing = None if missing is None else missing - len(frame.steps)
-        frames.append(frame)
-    return concatenate(frames) if frames else None
+    return concatenate(frames).take(slice(0, limit))
 
 
 def _wanted(session: Session, info: ChunkInfo) -> Frame:

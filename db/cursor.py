@@ -1,7 +1,6 @@
 """Where a reader of growing streams stands: opaque to clients, and aware of attempts that went back."""
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 
@@ -37,7 +36,7 @@ class Cursor:
             numbers = [attempt, *steps.values()]
             if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
                 raise InvalidCursor("after")
-        except (ValueError, AttributeError, TypeError, binascii.Error) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise InvalidCursor("after") from error
         return Cursor(attempt=attempt, steps=steps)
 

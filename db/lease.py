@@ -89,13 +89,12 @@ def beat(session: Session, hold: Hold, lease_seconds: float) -> Status:
 
 
 def status(session: Session, hold: Hold) -> Status:
-    """What clients want of the job, without a write.
+    """What clients want of the job or how the attempt has ended, without a write.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
-    query = select(Job.status).where(Job.id == hold.job_id, Job.attempt == hold.attempt)
-    found = session.scalar(query.where(Job.status.in_(LIVE)))
+    found = session.scalar(select(Job.status).where(Job.id == hold.job_id, Job.attempt == hold.attempt))
     if found is None:
         raise AttemptSuperseded(hold.job_id, hold.attempt)
     return found

@@ -71,7 +71,7 @@ def read(session: Session, job_id: str, query: MetricsQuery) -> MetricsPage:
 
 def _add_rows(session: Session, page: MetricsPage, infos: list[ChunkInfo], query: MetricsQuery) -> int | None:
     frame = chunks.read(session, infos, PAGE_STEPS + 1)
-    if frame is None or not len(frame.steps):
+    if not len(frame.steps):
         return None
     if len(frame.steps) > PAGE_STEPS:
         page.more = True

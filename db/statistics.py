@@ -14,10 +14,12 @@ from sqlalchemy.orm import Session
 from db import chunks
 from db.chunks import ChunkInfo, ChunkWriter
 from db.cursor import Cursor, start
-from db.frames import Floats, Frame, capacity
+from db.frames import Columns, Floats, Frame, Summary, capacity
 from db.lease import Hold
 
-#: Rows of one page, and numbers of one site in it.
+#: The cursor's one position.
+POSITION = "sites"
+#: Rows of one page, and numbers in it.
 PAGE_ROWS = 10_000
 PAGE_NUMBERS = 1_000_000
 
@@ -88,62 +90,77 @@ def read(session: Session, job_id: str, query: StatisticsQuery) -> StatisticsPag
         InvalidCursor: `query.after` is not a cursor of this service.
     """
     cursor, rewound_to = start(session, job_id, query.after)
-    page = StatisticsPage(rewound_to=rewound_to)
+    # All sites are recorded at the same steps and written together: one position is that of every stream.
+    reached = cursor.steps.get(POSITION, -1)
     streams = chunks.find(
         session,
         job_id,
         chunks.STATISTICS,
-        from_step=query.from_step,
+        from_step=max(query.from_step, reached + 1),
         to_step=query.to_step,
-        after=cursor.steps,
     )
-    reached = dict(cursor.steps)
-    view = "summary" if query.channels is None else "channels"
-    for stream, infos in streams.items():
-        site, _, kind = stream.rpartition("/")
-        if kind not in (view, "percentiles") or (query.sites and site not in query.sites):
+    wanted = _wanted(streams, query)
+    page = StatisticsPage(rewound_to=rewound_to, downsampled=_has_too_many_points(wanted, query))
+    for stream, infos in wanted.items():
+        frame = _rows(session, page, infos, query, _page_rows(wanted))
+        if not len(frame.steps):
             continue
-        frame = _rows(session, page, infos, query, streams[f"{site}/{view}"][0].width)
-        if frame is None:
-            continue
-        reached[stream] = int(frame.steps[-1]) if not page.downsampled else infos[-1].last_step
+        reached = max(reached, infos[-1].last_step if page.downsampled else int(frame.steps[-1]))
+        site, _, view = stream.rpartition("/")
         record = page.sites.setdefault(site, {"step": frame.steps.tolist()})
-        if kind == "percentiles":
+        if view == "percentiles":
             record["percentiles"] = {name: frame.column(name).tolist() for name, _ in frame.columns}
         else:
             record.update(_moments(frame, query))
-    page.cursor = Cursor(attempt=cursor.attempt, steps=reached).encode()
+    steps = {POSITION: reached} if reached >= 0 else {}
+    page.cursor = Cursor(attempt=cursor.attempt, steps=steps).encode()
     return page
 
 
-def _rows(
-    session: Session, page: StatisticsPage, infos: list[ChunkInfo], query: StatisticsQuery, width: int
-) -> Frame | None:
-    """The wanted rows of one stream; where there are too many points, the mean of each bucket of rows.
+def _wanted(streams: dict[str, list[ChunkInfo]], query: StatisticsQuery) -> dict[str, list[ChunkInfo]]:
+    views = ("summary" if query.channels is None else "channels", "percentiles")
+    parts = {stream: stream.rpartition("/") for stream in streams}
+    return {
+        stream: streams[stream]
+        for stream, (site, _, view) in parts.items()
+        if view in views and (not query.sites or site in query.sites)
+    }
 
-    The least and greatest over channels stay the least and greatest of their bucket.
-    """
-    if query.max_points is not None and sum(info.rows for info in infos) > query.max_points:
-        summary = chunks.read_summary(session, infos, query.max_points)
-        page.downsampled = True
-        values = summary.mean.copy()
-        offset = 0
-        for name, columns in infos[0].columns:
-            part = slice(offset, offset + columns)
-            if name.endswith(".min"):
-                values[:, part] = summary.low[:, part]
-            elif name.endswith(".max"):
-                values[:, part] = summary.high[:, part]
-            offset += columns
-        return Frame(columns=infos[0].columns, steps=summary.steps, values=values) if len(values) else None
-    limit = min(PAGE_ROWS, max(1, PAGE_NUMBERS // max(1, width)))
+
+def _has_too_many_points(streams: dict[str, list[ChunkInfo]], query: StatisticsQuery) -> bool:
+    """Decided for the whole page: its one cursor cannot stand inside one site and beyond another."""
+    rows = (sum(info.rows for info in infos) for infos in streams.values())
+    return query.max_points is not None and max(rows, default=0) > query.max_points
+
+
+def _page_rows(streams: dict[str, list[ChunkInfo]]) -> int:
+    """Rows of a page, the same for every stream, so that all of them end at the same step."""
+    width = sum(infos[0].width for infos in streams.values())
+    return min(PAGE_ROWS, max(1, PAGE_NUMBERS // max(1, width)))
+
+
+def _rows(
+    session: Session, page: StatisticsPage, infos: list[ChunkInfo], query: StatisticsQuery, limit: int
+) -> Frame:
+    """The wanted rows of one stream; where there are too many points, the mean of each bucket of rows."""
+    if page.downsampled:
+        return _buckets(chunks.read_summary(session, infos, query.max_points or 1), infos[0].columns)
     frame = chunks.read(session, infos, limit + 1)
-    if frame is None or not len(frame.steps):
-        return None
-    if len(frame.steps) > limit:
-        page.more = True
-        frame = frame.take(slice(0, limit))
-    return frame
+    page.more = page.more or len(frame.steps) > limit
+    return frame.take(slice(0, limit))
+
+
+def _buckets(summary: Summary, columns: Columns) -> Frame:
+    """Means of buckets; the least and greatest over channels stay the least and greatest of their bucket."""
+    values, offset = summary.mean.copy(), 0
+    for name, width in columns:
+        part = slice(offset, offset + width)
+        if name.endswith(".min"):
+            values[:, part] = summary.low[:, part]
+        elif name.endswith(".max"):
+            values[:, part] = summary.high[:, part]
+        offset += width
+    return Frame(columns=columns, steps=summary.steps, values=values)
 
 
 def _moments(frame: Frame, query: StatisticsQuery) -> dict[str, Any]:

@@ -22,8 +22,8 @@ class Diverged(TrainingError):
     def __init__(self, step: int, loss: float, lr: float) -> None:
         super().__init__(
             f"The training loss became {loss} at step {step}.",
-            f"Lower optimizer.lr (it was {lr:g}; try a tenth), choose a smaller init, or add a norm. "
-            "The metrics up to that step are kept.",
+            f"Lower optimizer.lr (it was {lr:g}; try a tenth), choose a smaller init or, where there is none, "
+            "add a norm. The metrics up to that step are kept.",
             step,
         )
 

@@ -37,22 +37,21 @@ class Evaluator:
         was_training = self._model.training
         self._model.eval()
         try:
-            return self._test() | self._gap()
+            test = self._measure("test", self._data.test.batches(EVAL_BATCH))
+            return test | self._gap(test)
         finally:
             self._model.train(was_training)
 
-    def _test(self) -> dict[str, float]:
-        return self._measure("test", self._data.test.batches(EVAL_BATCH))
-
-    def _gap(self) -> dict[str, float]:
+    def _gap(self, test: dict[str, float]) -> dict[str, float]:
         gap = self._data.gap
         metrics = self._measure("gap/eval_mode", gap.batches(EVAL_BATCH)) if self._modes else {}
         if not self._norms:
             # Without batch statistics every mode computes the same function: the numbers are eval mode's.
             names = {"train": ["gap/train_mode", "gap/train_mode_large"], "precise": ["gap/precise"]}
             same = [name for mode in self._modes for name in names.get(mode, [])]
-            copies = {f"{name}/{key}": metrics[f"gap/eval_mode/{key}"] for name in same for key in KEYS}
-            metrics |= copies
+            metrics |= {f"{name}/{key}": metrics[f"gap/eval_mode/{key}"] for name in same for key in KEYS}
+            if "precise" in self._modes:
+                metrics |= {f"test/precise/{key}": test[f"test/{key}"] for key in KEYS}
         else:
             if "train" in self._modes:
                 metrics |= self._train_mode()

@@ -17,7 +17,7 @@ from db.engine import Database
 from db.errors import AttemptSuperseded
 from db.lease import Hold
 from db.settings import WorkerSettings
-from db.status import Status
+from db.status import LIVE, Status
 from worker import child
 from worker.child import Stop
 
@@ -124,6 +124,9 @@ class Watch:
             try:
                 with self._database.read() as session:
                     status = lease.status(session, self._hold)
+                if status not in LIVE:  # the trainer has written its end and is about to go
+                    wait([self._process.sentinel], GRACE_SECONDS)
+                    return
                 if now - beaten >= lease_seconds / 6:
                     with self._database.write() as session:
                         status = lease.beat(session, self._hold, lease_seconds)

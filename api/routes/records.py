@@ -9,7 +9,8 @@ from fastapi import APIRouter, Header, Query, Response
 from pydantic_core import to_json
 
 from api.deps import AfterCursor, JobId, MaxPoints, ServiceDep, Step
-from api.problems import FieldError, ProblemError
+from api.problems import FieldError, ProblemError, suggest
+from api.schemas.records import MetricsOut, StatisticsOut
 from api.strict import StrictRoute
 from db import jobs, metrics, statistics
 from db.metrics import MetricsPage, MetricsQuery
@@ -31,7 +32,7 @@ def _numbers(page: dict[str, Any]) -> Response:
     return Response(body, media_type="application/json")
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"model": MetricsOut}})
 def read_metrics(
     job_id: JobId,
     service: ServiceDep,
@@ -66,7 +67,7 @@ def _csv(page: MetricsPage) -> Response:
     return Response(rows.getvalue(), media_type="text/csv", headers=headers)
 
 
-@router.get("/statistics", response_class=Response)
+@router.get("/statistics", response_class=Response, responses={200: {"model": StatisticsOut}})
 def read_statistics(
     job_id: JobId,
     service: ServiceDep,
@@ -92,7 +93,8 @@ def read_statistics(
             max_points=max_points,
         )
         page = asdict(statistics.read(session, job_id, query))
-    page["sites"] = {name: wanted[name] | page["sites"].get(name, {"step": []}) for name in wanted}
+    nothing: dict[str, Any] = {"step": [], **dict.fromkeys(query.modes), "percentiles": {}}
+    page["sites"] = {name: known | nothing | page["sites"].get(name, {}) for name, known in wanted.items()}
     return _numbers(page)
 
 
@@ -106,7 +108,8 @@ def _wanted_sites(job: Job, names: list[str]) -> dict[str, dict[str, Any]]:
     }
     for name in names:
         if name not in known:
-            raise _bad_query("site", "unknown_site", "The network has no such site.", sorted(known))
+            near = suggest(name, list(known))
+            raise _bad_query("site", "unknown_site", "The network has no such site.", list(known), near)
     return {name: record for name, record in known.items() if not names or name in names}
 
 
@@ -121,6 +124,6 @@ def _channels(text: str, available: int) -> tuple[int, ...] | None:
     raise _bad_query("channels", "unknown_channel", "There are no such channels.", allowed)
 
 
-def _bad_query(parameter: str, code: str, message: str, allowed: object) -> ProblemError:
-    error = FieldError(pointer=f"?{parameter}", code=code, message=message, allowed=allowed)
+def _bad_query(parameter: str, code: str, message: str, allowed: object, near: str | None = None) -> ProblemError:
+    error = FieldError(pointer=f"?{parameter}", code=code, message=message, allowed=allowed, suggestion=near)
     return ProblemError(422, "invalid_query", "The query is not valid", message, errors=[error])

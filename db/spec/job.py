@@ -18,6 +18,9 @@ from models.catalog import NORMS, ActivationName
 from models.networks.mlp import mlp
 from models.shapes import Site, sites
 
+#: The longest job.
+MAX_STEPS = 10**9
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(max_length=200)]
@@ -34,9 +37,9 @@ class JobSpec(Part):
     norm: Norm = NoNorm()
     optimizer: Optimizer = SGD()
     batch_size: Count
-    steps: Annotated[int, Field(strict=True, ge=1, le=10**9)] | None = None
+    steps: Annotated[int, Field(strict=True, ge=1, le=MAX_STEPS)] | None = None
     """Optimizer steps."""
-    epochs: Annotated[int, Field(strict=True, ge=1, le=10**6)] | None = None
+    epochs: Count | None = None
     """Passes over the training data."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     precision: Literal["float32"] = "float32"
@@ -77,6 +80,14 @@ class JobSpec(Part):
                 f"Norm {self.norm.name.value!r} needs at least {least} values of each channel in a batch.",
                 allowed=f"{least} to {available}",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_epochs(self) -> Self:
+        if self.epochs is not None and self.epochs * self.steps_per_epoch() > MAX_STEPS:
+            most = MAX_STEPS // self.steps_per_epoch()
+            message = f"So many epochs are more than {MAX_STEPS} steps."
+            raise spec_error("too_long", "/epochs", message, allowed=f"1 to {most}")
         return self
 
     @model_validator(mode="after")

@@ -1,10 +1,12 @@
 """What a job records, and when. Every interval is in optimizer steps."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from db.spec.base import Count, Part
+from db.spec.errors import spec_error
 
 Mode = Literal["eval", "train", "precise"]
 Unit = Annotated[int, Field(strict=True, ge=0)]
@@ -36,6 +38,17 @@ class Statistics(Part):
     ] = (15, 50, 85)
     units: Literal["last"] | dict[str, Annotated[tuple[Unit, ...], Field(max_length=1024)]] = "last"
     """`last` for three units of the last site, or the channels of each site: {"norm3": [0, 5, 9]}."""
+
+    @model_validator(mode="after")
+    def _check_distinct(self) -> Self:
+        lists: dict[str, Sequence[object]] = {"percentiles": [f"{value:g}" for value in self.percentiles]}
+        if self.units != "last":
+            lists |= {f"units/{site}": channels for site, channels in self.units.items()}
+        for place, values in lists.items():
+            if len(set(values)) < len(values):
+                pointer = f"/statistics/{place}"
+                raise spec_error("not_distinct", pointer, "The values must differ from each other.")
+        return self
 
 
 class Checkpoint(Part):

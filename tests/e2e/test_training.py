@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from api.schemas.records import MetricsOut, StatisticsOut
 from tests.e2e.client import PAPER
 from tests.services import wait_for
 
@@ -142,3 +143,14 @@ def test_a_long_series_is_down_sampled_to_what_a_plot_needs(client):
     full = client.get(f"/v1/jobs/{job['id']}/metrics", names="train/loss")["series"]["train/loss"]["value"]
     assert min(series["min"]) == min(full)
     assert max(series["max"]) == max(full)
+
+
+def test_numbers_are_as_the_documentation_describes_them(client):
+    job = client.run(statistics={"every": 50})
+    address = f"/v1/jobs/{job['id']}"
+    for channels in ("summary", "all", "3"):
+        page = client.get(f"{address}/statistics", channels=channels)
+        assert StatisticsOut.model_validate(page).model_dump(exclude_unset=True) == page
+    for query in ({}, {"max_points": 7}):
+        page = client.get(f"{address}/metrics", **query)
+        assert MetricsOut.model_validate(page).model_dump(exclude_unset=True) == page

@@ -101,7 +101,7 @@ def epoch_batches(
     # Drawn on the host, so that the order does not depend on the device.
     order = torch.randperm(samples, generator=generator).to(device)
     batches: tuple[Tensor, ...] = order.split(size)
-    if len(batches) > 1 and len(batches[-1]) == 1:
+    if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         return (*batches[:-2], torch.cat(batches[-2:]))
     return batches
 
