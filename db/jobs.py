@@ -100,20 +100,19 @@ def request_cancel(session: Session, job_id: str) -> tuple[Job, bool]:
         NotFound: there is no such job.
         TransitionRefused: the job has ended otherwise.
     """
-    job = get(session, job_id)
-    moved = _move_if(session, job_id, Status.QUEUED, Status.CANCELLED) or any(
-        _move_if(session, job_id, status, Status.CANCELLING) for status in (Status.STARTING, Status.RUNNING)
-    )
-    session.refresh(job)
-    if moved:
-        if job.status is Status.CANCELLED:
-            outbox.remove(session, job_id)
-        events.add_status(session, job_id, job.attempt, job.status, "cancel_requested")
-    elif job.status not in (Status.CANCELLING, Status.CANCELLED):
+    get(session, job_id)
+    # The row is kept until the commit: a worker that changes the status at the same time waits, or goes first.
+    job = session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+    if job.status is Status.QUEUED:
+        to, ended = Status.CANCELLED, {"finished_at": now(), "reason": "cancelled"}
+        outbox.remove(session, job_id)
+    elif job.status in CANCELLABLE:
+        to, ended = Status.CANCELLING, {}
+    elif job.status in (Status.CANCELLING, Status.CANCELLED):
+        return job, False
+    else:
         raise TransitionRefused("be cancelled", job.status.value, [status.value for status in CANCELLABLE])
-    return job, moved
-
-
-def _move_if(session: Session, job_id: str, status: Status, to: Status) -> bool:
-    ended = {"finished_at": now(), "reason": "cancelled"} if to is Status.CANCELLED else {}
-    return guarded_update(session, Job.id == job_id, Job.status == status, status=to, **ended)
+    guarded_update(session, Job.id == job_id, Job.status == job.status, status=to, **ended)
+    session.refresh(job)
+    events.add_status(session, job_id, job.attempt, job.status, "cancel_requested")
+    return job, True

@@ -150,7 +150,12 @@ def fail(session: Session, hold: Hold, failure: Failure) -> None:
 
 
 def release(session: Session, hold: Hold) -> None:
-    """Hand the job back for another worker; not a lost attempt. A cancel that was asked for is honoured."""
+    """Hand the job back for another worker; not a lost attempt. A cancel that was asked for is honoured.
+
+    Raises:
+        AttemptSuperseded: another attempt holds the job.
+    """
+    check(session, hold)
     if _move(session, hold, Status.CANCELLED, _ended("cancelled"), only_from=(Status.CANCELLING,)):
         _close(session, hold, Status.CANCELLED, "cancelled")
     else:

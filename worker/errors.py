@@ -13,15 +13,15 @@ class TrainingError(Exception):
 
 
 class Diverged(TrainingError):
-    """The loss is not a finite number any more."""
+    """The loss, or a weight, is not a finite number any more."""
 
     code = "diverged"
 
     step: int
 
-    def __init__(self, step: int, loss: float, lr: float) -> None:
+    def __init__(self, step: int, value: float, lr: float, what: str = "The training loss") -> None:
         super().__init__(
-            f"The training loss became {loss} at step {step}.",
+            f"{what} became {value} at step {step}.",
             f"Lower optimizer.lr (it was {lr:g}; try a tenth), choose a smaller init or, where there is none, "
             "add a norm. The metrics up to that step are kept.",
             step,

@@ -47,7 +47,8 @@ class Evaluator:
         metrics = self._measure("gap/eval_mode", gap.batches(EVAL_BATCH)) if self._modes else {}
         if not self._norms:
             # Without batch statistics every mode computes the same function: the numbers are eval mode's.
-            names = {"train": ["gap/train_mode", "gap/train_mode_large"], "precise": ["gap/precise"]}
+            large = ["gap/train_mode_large"] if len(gap) >= LARGE_BATCH else []
+            names = {"train": ["gap/train_mode", *large], "precise": ["gap/precise"]}
             same = [name for mode in self._modes for name in names.get(mode, [])]
             metrics |= {f"{name}/{key}": metrics[f"gap/eval_mode/{key}"] for name in same for key in KEYS}
             if "precise" in self._modes:

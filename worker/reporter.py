@@ -124,9 +124,10 @@ class DatabaseReporter:
 
     def _improve(self, name: str, steps: Sequence[int], values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         kind = name.rpartition("/")[2]
-        if kind not in ("loss", "accuracy") or not np.isfinite(values).any():
+        known_values = np.where(np.isfinite(values), values, np.nan)
+        if kind not in ("loss", "accuracy") or np.isnan(known_values).all():
             return
-        row = int(np.nanargmin(values) if kind == "loss" else np.nanargmax(values))
+        row = int(np.nanargmin(known_values) if kind == "loss" else np.nanargmax(known_values))
         known = self._best.get(name)
         better = known is None or (values[row] < known["value"]) == (kind == "loss")
         if better and (known is None or values[row] != known["value"]):

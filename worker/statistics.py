@@ -98,22 +98,26 @@ class SiteStatistics:
                 records.percentiles.append(torch.quantile(chosen, self._quantiles, dim=0))
         self._outputs.clear()
 
-    def flush(self) -> list[SiteRows]:
-        """What has been recorded since the last flush, on the host."""
-        rows = [self._rows(name, records) for name, records in self._records.items() if records.steps]
+    def flush(self, last_step: int | None = None) -> list[SiteRows]:
+        """What has been recorded since the last flush, on the host; nothing beyond `last_step`."""
+        rows = []
+        for name, records in self._records.items():
+            count = len([step for step in records.steps if last_step is None or step <= last_step])
+            if count:
+                rows.append(self._rows(name, records, count))
         self._records = {name: _Records() for name in self._records}
         return rows
 
-    def _rows(self, name: str, records: _Records) -> SiteRows:
+    def _rows(self, name: str, records: _Records, count: int) -> SiteRows:
         moments = {
-            key: torch.stack([moment[key] for moment in records.moments]).cpu().numpy()
+            key: torch.stack([moment[key] for moment in records.moments[:count]]).cpu().numpy()
             for key in records.moments[0]
         }
         percentiles = {}
         if records.percentiles:
-            table = torch.stack(records.percentiles).cpu().numpy()
+            table = torch.stack(records.percentiles[:count]).cpu().numpy()
             percentiles = {key: table[:, row] for row, key in enumerate(self._names)}
-        return SiteRows(site=name, steps=records.steps, moments=moments, percentiles=percentiles)
+        return SiteRows(site=name, steps=records.steps[:count], moments=moments, percentiles=percentiles)
 
 
 def _batch_norm_moments(norm: BatchNorm, values: int) -> Moments:

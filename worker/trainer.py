@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from models.norms.batch import RunningAverages
 from worker.data.batches import Data, Samples, epoch_batches
+from worker.errors import Diverged
 from worker.evaluate import Evaluator
 from worker.recorder import StepRecorder
 from worker.statistics import SiteStatistics
@@ -146,10 +147,11 @@ def flush(run: Run, reporter: Reporter) -> None:
     train_rows = run.recorder.flush()
     if train_rows.steps:
         reporter.metrics("train", train_rows.steps, train_rows.series)
-    for rows in run.statistics.flush():
+    diverged = train_rows.diverged
+    for rows in run.statistics.flush(last_step=diverged.step if diverged else None):
         reporter.statistics(rows.site, rows.steps, rows.moments, rows.percentiles)
-    if train_rows.diverged is not None:
-        raise train_rows.diverged
+    if diverged is not None:
+        raise diverged
 
 
 def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float) -> None:
@@ -161,8 +163,16 @@ def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float)
 
 
 def snapshot(run: Run, step: int) -> Snapshot:
-    """The state after `step`, copied to the host."""
+    """The state after `step`, copied to the host.
+
+    Raises:
+        Diverged: a weight is not finite; the loss would show it only in the next step.
+    """
     run.averages.settle()
+    for name, weight in run.model.named_parameters():
+        if not torch.isfinite(weight).all():
+            bad = weight.detach()[~torch.isfinite(weight)][0].item()
+            raise Diverged(step, bad, run.optimizer.param_groups[0]["lr"], f"A value of {name}")
     rng = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():
         rng["cuda"] = torch.cuda.get_rng_state()

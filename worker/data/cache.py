@@ -69,6 +69,13 @@ def _check(arrays: Arrays, info: DatasetInfo) -> None:
             f"{expected['train']} and {expected['test']} were expected.",
             f"Replace the files by those of {info.hub_name or info.source}.",
         )
+    for targets in (arrays.train_targets, arrays.test_targets):
+        if targets.min() < 0 or targets.max() >= info.classes:
+            raise DataError(
+                f"Data set {info.name.value!r} has labels from {targets.min()} to {targets.max()}; "
+                f"0 to {info.classes - 1} were expected.",
+                f"Replace the files by those of {info.hub_name or info.source}.",
+            )
 
 
 def _write(arrays: Arrays, entry: Path) -> None:

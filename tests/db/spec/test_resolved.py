@@ -1,0 +1,173 @@
+"""Defaults, the resolved spec, its digest and its length."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from db.spec.job import JobSpec
+from tests.db.support import make_spec, spec_values
+from worker.data.batches import epoch_batches
+
+WIDE_RANGE = [
+    {},
+    {"norm": {"name": "none"}, "batch_size": 1},
+    {"steps": None, "epochs": 3},
+    {"steps": None, "epochs": 1, "batch_size": 1437},
+    {"steps": 1},
+    {"name": "n", "labels": {"a": "b"}, "seed": 2**63 - 1, "device": "cuda"},
+    {"dataset": {"name": "mnist", "binarize": True, "train_limit": 61}, "steps": None, "epochs": 2},
+    {"architecture": {"name": "mlp", "hidden": [3], "init": {"name": "normal", "std": 0.1}}},
+    {"norm": {"name": "batch", "affine": False, "position": "before_activation", "eps": 1e-3}},
+    {"optimizer": {"name": "AdamW", "betas": [0.8, 0.9], "decay_norm": True}},
+    {"statistics": {"units": {"norm1": [0, 7]}, "percentiles": []}, "evaluate": {"modes": []}},
+    {"export": []},
+]
+specs = pytest.mark.parametrize("changes", WIDE_RANGE, ids=lambda changes: repr(changes)[:60])
+
+
+def test_defaults_are_those_of_the_documentation():
+    values = JobSpec.model_validate(
+        {
+            "dataset": {"name": "mnist"},
+            "architecture": {"name": "mlp", "hidden": [100, 100, 100]},
+            "batch_size": 60,
+            "steps": 50_000,
+        }
+    ).to_json()
+    assert values == {
+        "name": None,
+        "labels": {},
+        "task": "classification",
+        "dataset": {"name": "mnist", "binarize": False, "train_limit": None},
+        "architecture": {
+            "name": "mlp",
+            "hidden": [100, 100, 100],
+            "activation": "relu",
+            "init": {"name": "default"},
+        },
+        "norm": {"name": "none"},
+        "optimizer": {"name": "SGD", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "decay_norm": False},
+        "batch_size": 60,
+        "steps": 50_000,
+        "epochs": None,
+        "seed": 0,
+        "precision": "float32",
+        "device": "auto",
+        "record": {"every": 1},
+        "evaluate": {"every": None, "modes": ["eval", "train", "precise"], "train_samples": 2000},
+        "statistics": {"every": 100, "percentiles": [15, 50, 85], "units": "last"},
+        "checkpoint": {"every": 5000, "keep_last": 2},
+        "export": ["safetensors"],
+    }
+
+
+@specs
+def test_resolving_is_a_fixed_point_and_gives_a_valid_spec(changes):
+    resolved = make_spec(**changes).resolved()
+    assert resolved.resolved() == resolved
+    assert JobSpec.model_validate(resolved.to_json()) == resolved
+    assert resolved.epochs is None
+    assert resolved.steps >= 1
+    assert resolved.evaluate.every >= 1
+
+
+def test_the_longest_job_that_is_taken_can_be_read_back_by_a_worker():
+    most = 10**9 // 1437
+    resolved = make_spec(steps=None, epochs=most, norm={"name": "none"}, batch_size=1).resolved()
+    assert resolved.steps == most * 1437
+    assert JobSpec.model_validate(resolved.to_json()) == resolved
+
+
+@specs
+def test_a_spec_survives_json_to_the_byte(changes):
+    spec = make_spec(**changes)
+    text = json.dumps(spec.to_json(), allow_nan=False)
+    restored = JobSpec.model_validate(json.loads(text))
+    assert restored == spec
+    assert json.dumps(restored.to_json()) == text
+
+
+@specs
+def test_the_digest_is_that_of_the_spec_that_a_worker_reads_back(changes):
+    spec = make_spec(**changes)
+    restored = JobSpec.model_validate(json.loads(json.dumps(spec.resolved().to_json())))
+    assert restored.digest() == spec.resolved().digest() == spec.digest()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "other"},
+        {"labels": {"team": "a"}},
+        {"steps": None, "epochs": 1000 // 45 + 1},
+        {"seed": 0},
+        {"optimizer": {"name": "SGD"}},
+        {"statistics": {"percentiles": [15, 50, 85]}},
+        {"statistics": {"percentiles": [15.0, 50.0, 85.0]}},
+        {"evaluate": {"every": 103}},
+        {"norm": {"momentum": 0.1, "name": "batch"}},
+    ],
+    ids=str,
+)
+def test_the_digest_ignores_names_labels_and_the_way_of_saying_the_same(changes):
+    assert make_spec(steps=None, epochs=23).steps_per_epoch() == 45
+    base = {"steps": 23 * 45}
+    assert make_spec(**base | changes).digest() == make_spec(**base).digest()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": 1001},
+        {"seed": 1},
+        {"batch_size": 33},
+        {"norm": {"name": "none"}},
+        {"norm": {"name": "batch", "momentum": 0.2}},
+        {"dataset": {"name": "digits", "binarize": True}},
+        {"optimizer": {"name": "SGD", "lr": 0.2}},
+        {"evaluate": {"every": 7}},
+        {"device": "cpu"},
+    ],
+    ids=str,
+)
+def test_the_digest_tells_different_jobs_apart(changes):
+    assert make_spec(**changes).digest() != make_spec().digest()
+
+
+def test_a_digest_is_a_sha256():
+    assert set(make_spec().digest()) <= set("0123456789abcdef")
+    assert len(make_spec().digest()) == 64
+
+
+def limited(samples: int, batch_size: int) -> JobSpec:
+    return JobSpec.model_validate(
+        spec_values(
+            dataset={"name": "digits", "train_limit": samples}, batch_size=batch_size, norm={"name": "none"}
+        )
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(samples=st.integers(2, 300), data=st.data())
+def test_steps_of_an_epoch_equal_its_batches(samples, data):
+    size = data.draw(st.integers(2, samples))
+    assert limited(samples, size).steps_per_epoch() == len(epoch_batches(samples, size, seed=0, epoch=1))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 50])
+def test_steps_of_an_epoch_equal_its_batches_where_a_batch_is_one_sample(samples):
+    assert limited(samples, 1).steps_per_epoch() == len(epoch_batches(samples, 1, seed=0, epoch=1))
+
+
+@pytest.mark.parametrize(("size", "steps"), [(1437, 1), (1436, 1), (1435, 2), (718, 2), (359, 4), (32, 45)])
+def test_a_ragged_batch_counts_and_a_single_sample_joins_the_one_before(size, steps):
+    assert make_spec(batch_size=size).steps_per_epoch() == steps
+    assert make_spec(batch_size=size, steps=None, epochs=3).resolved().steps == 3 * steps
+
+
+@pytest.mark.parametrize(("steps", "every"), [(1, 1), (9, 1), (10, 1), (25, 2), (1000, 100)])
+def test_evaluations_are_a_tenth_of_the_steps_apart_unless_said_otherwise(steps, every):
+    assert make_spec(steps=steps).resolved().evaluate.every == every
+    assert make_spec(steps=steps, evaluate={"every": 7}).resolved().evaluate.every == 7

@@ -1,0 +1,139 @@
+"""Jobs to test with, and looks at what the database really holds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import sqlalchemy as sa
+from hypothesis import HealthCheck, settings
+from sqlalchemy.orm import Session
+
+from db import jobs, lease
+from db.base import Base, now
+from db.engine import Database
+from db.lease import Hold
+from db.spec.job import JobSpec
+from db.tables import Attempt, Event, Job
+
+#: For properties of a database: every example makes a job of its own in the test's database.
+properties = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+LEASE_SECONDS = 30.0
+
+
+def spec_values(**changes: Any) -> dict[str, Any]:
+    """The body of a small job; `changes` replace its parts."""
+    return {
+        "dataset": {"name": "digits"},
+        "architecture": {"name": "mlp", "hidden": [8, 4]},
+        "norm": {"name": "batch"},
+        "batch_size": 32,
+        "steps": 1000,
+    } | changes
+
+
+def make_spec(**changes: Any) -> JobSpec:
+    return JobSpec.model_validate(spec_values(**changes))
+
+
+def new_job(database: Database, **changes: Any) -> str:
+    with database.write() as session:
+        return jobs.create(session, make_spec(**changes)).id
+
+
+def claim(database: Database, lease_seconds: float = LEASE_SECONDS) -> Hold:
+    with database.write() as session:
+        hold = lease.claim(session, "worker", lease_seconds)
+    assert hold is not None
+    return hold
+
+
+def claimed_job(database: Database, lease_seconds: float = LEASE_SECONDS) -> Hold:
+    new_job(database)
+    return claim(database, lease_seconds)
+
+
+def running_job(database: Database) -> Hold:
+    hold = claimed_job(database)
+    with database.write() as session:
+        lease.begin(session, hold)
+    return hold
+
+
+def superseded_job(database: Database) -> tuple[Hold, Hold]:
+    """The hold of an attempt that handed its job back, and of the attempt that has it now."""
+    stale = running_job(database)
+    with database.write() as session:
+        lease.release(session, stale)
+    return stale, claim(database)
+
+
+def change_job(database: Database, job_id: str, **values: Any) -> None:
+    """What no function of the service does, such as making time pass."""
+    with database.write() as session:
+        session.execute(sa.update(Job).where(Job.id == job_id).values(**values))
+
+
+def job_of(database: Database, job_id: str) -> Job:
+    with database.read() as session:
+        return jobs.get(session, job_id)
+
+
+def attempts_of(database: Database, job_id: str) -> list[tuple[int, str | None]]:
+    """Number and outcome of each attempt."""
+    with database.read() as session:
+        query = sa.select(Attempt.number, Attempt.outcome).where(Attempt.job_id == job_id)
+        return [(number, outcome) for number, outcome in session.execute(query.order_by(Attempt.number))]
+
+
+def events_of(database: Database, job_id: str) -> list[tuple[int, str, Any]]:
+    """Attempt, status (or type) and reason of each line of the timeline."""
+    with database.read() as session:
+        query = sa.select(Event).where(Event.job_id == job_id).order_by(Event.seq)
+        return [
+            (event.attempt, event.data.get("status", event.type), event.data.get("reason"))
+            for event in session.scalars(query)
+        ]
+
+
+def seconds_from_now(database: Database, column: Any, job_id: str) -> float:
+    """How far a time of the job lies ahead of the database's clock."""
+    with database.read() as session:
+        time, clock = session.execute(sa.select(column, now()).where(Job.id == job_id)).one()
+        return (time - clock).total_seconds()
+
+
+def contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table."""
+    with database.read() as session:
+        return {
+            table.name: sorted((tuple(row) for row in session.execute(sa.select(table))), key=repr)
+            for table in Base.metadata.sorted_tables
+        }
+
+
+class CrashError(Exception):
+    """Something fails in the middle of a transaction."""
+
+
+@contextmanager
+def crashing(database: Database) -> Iterator[Session]:
+    """A write that fails after the block, before its commit."""
+    with suppress(CrashError), database.write() as session:
+        yield session
+        raise CrashError
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """The SQL that is sent while the block runs."""
+    sent: list[str] = []
+
+    def listen(connection, cursor, statement, parameters, context, executemany):
+        sent.append(statement)
+
+    sa.event.listen(database.engine, "before_cursor_execute", listen)
+    try:
+        yield sent
+    finally:
+        sa.event.remove(database.engine, "before_cursor_execute", listen)

@@ -1,0 +1,212 @@
+"""The database itself refuses what the code should never write."""
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from db.base import Base, now
+from db.tables import Artifact, Attempt, Checkpoint, Chunk, Event, Job, Outbox
+from tests.db.support import claimed_job, contents, job_of, new_job, running_job
+
+SHA = "a" * 64
+CHUNK = {
+    "kind": "metrics",
+    "stream": "train",
+    "attempt": 1,
+    "number": 0,
+    "first_step": 1,
+    "last_step": 2,
+    "rows": 2,
+    "dtype": "<f8",
+    "columns": [["train/loss", 1]],
+    "header": b"",
+    "digest": b"",
+    "step_values": b"",
+    "payload": b"",
+}
+CHECKPOINT = {"id": "ckpt_1", "attempt": 1, "step": 5, "state_key": "s", "state_sha256": SHA, "size_bytes": 1}
+ARTIFACT = {
+    "id": "art_1",
+    "checkpoint_id": "ckpt_1",
+    "format": "safetensors",
+    "filename": "model.safetensors",
+    "media_type": "application/octet-stream",
+    "step": 5,
+    "store_key": "k",
+    "sha256": SHA,
+    "size_bytes": 1,
+}
+EVENT = {"seq": 100, "type": "status", "attempt": 1, "data": {}}
+#: A valid row of each child table, without its job and its times.
+ROWS: dict[type[Base], dict[str, Any]] = {
+    Attempt: {"number": 2, "worker": "w", "start_step": 0},
+    Chunk: CHUNK,
+    Checkpoint: CHECKPOINT,
+    Artifact: ARTIFACT,
+    Event: EVENT,
+    Outbox: {},
+}
+TIMES = {
+    Attempt: "started_at",
+    Checkpoint: "created_at",
+    Artifact: "created_at",
+    Event: "at",
+    Outbox: "created_at",
+}
+
+
+def insert(database, table: type[Base], job_id: str, **changes: Any) -> None:
+    times = {TIMES[table]: now()} if table in TIMES else {}
+    with database.write() as session:
+        session.execute(sa.insert(table).values(ROWS[table] | times | {"job_id": job_id} | changes))
+
+
+def update(database, job_id: str, **values: Any) -> None:
+    with database.write() as session:
+        session.execute(sa.update(Job).where(Job.id == job_id).values(**values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(
+            {"status": "failed", "finished_at": now(), "lease_expires": None}, id="failed without a code"
+        ),
+        pytest.param({"failure_code": "diverged", "failure_message": "x"}, id="a code without a failure"),
+        pytest.param(
+            {
+                "status": "failed",
+                "failure_code": "diverged",
+                "failure_message": None,
+                "finished_at": now(),
+                "lease_expires": None,
+            },
+            id="a failure without a message",
+        ),
+        pytest.param({"lease_expires": None}, id="live without a lease"),
+        pytest.param({"status": "queued"}, id="queued with a lease"),
+        pytest.param({"status": "succeeded", "lease_expires": None}, id="final without an end"),
+        pytest.param({"finished_at": now()}, id="live with an end"),
+        pytest.param({"step": 1001}, id="step beyond steps"),
+        pytest.param({"step": -1}, id="negative step"),
+        pytest.param({"steps": 0}, id="no steps"),
+        pytest.param({"lost_attempts": 2}, id="more lost attempts than attempts"),
+        pytest.param({"lost_attempts": -1}, id="negative lost attempts"),
+        pytest.param({"spec": sa.null()}, id="no spec"),
+    ],
+)
+def test_a_job_that_contradicts_itself_is_refused(database, values):
+    hold = running_job(database)
+    before = contents(database)
+    with pytest.raises(IntegrityError):
+        update(database, hold.job_id, **values)
+    assert contents(database) == before
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("status", "paused"), ("status", ""), ("status", "RUNNING"), ("failure_code", "tired")]
+)
+def test_an_unknown_status_or_failure_code_is_refused(database, column, value):
+    hold = running_job(database)
+    with pytest.raises(IntegrityError), database.write() as session:
+        # As text: the column's own type would refuse it before the database does.
+        session.execute(
+            sa.text(f"UPDATE jobs SET {column} = :value WHERE id = :id"), {"value": value, "id": hold.job_id}
+        )
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        (Chunk, {"kind": "secrets"}),
+        (Chunk, {"rows": 0}),
+        (Chunk, {"first_step": 3}),
+        (Chunk, {"number": -1}),
+        (Chunk, {"attempt": 2}),
+        (Checkpoint, {"step": -1}),
+        (Checkpoint, {"attempt": 2}),
+        (Checkpoint, {"size_bytes": -1}),
+        (Event, {"seq": 0}),
+        (Attempt, {"number": 0}),
+        (Attempt, {"number": 1}),
+        (Attempt, {"start_step": -1}),
+    ],
+    ids=str,
+)
+def test_a_child_row_that_makes_no_sense_is_refused(database, table, changes):
+    hold = claimed_job(database)
+    with pytest.raises(IntegrityError):
+        insert(database, table, hold.job_id, **changes)
+    insert(database, table, hold.job_id)
+
+
+@pytest.mark.parametrize("changes", [{"sha256": "a" * 63}, {"sha256": ""}, {"size_bytes": -1}], ids=str)
+def test_an_artifact_without_a_whole_sha256_or_size_is_refused(database, changes):
+    hold = claimed_job(database)
+    insert(database, Checkpoint, hold.job_id)
+    with pytest.raises(IntegrityError):
+        insert(database, Artifact, hold.job_id, **changes)
+
+
+@pytest.mark.parametrize(
+    ("table", "same", "other"),
+    [
+        (Chunk, {}, {"number": 1}),
+        (Event, {}, {"seq": 101}),
+        (Outbox, {}, None),
+        (Checkpoint, {"id": "ckpt_2"}, {"id": "ckpt_2", "step": 6}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_second_row_with_the_same_key_is_refused(database, table, same, other):
+    hold = claimed_job(database)
+    insert(database, table, hold.job_id)
+    with pytest.raises(IntegrityError):
+        insert(database, table, hold.job_id, **same)
+    if other is not None:
+        insert(database, table, hold.job_id, **other)
+
+
+@pytest.mark.parametrize("same", [{"store_key": "k"}, {"filename": "model.safetensors"}], ids=str)
+def test_two_artifacts_share_neither_a_file_nor_a_name(database, same):
+    hold = claimed_job(database)
+    insert(database, Checkpoint, hold.job_id)
+    insert(database, Artifact, hold.job_id)
+    other = {"id": "art_2", "store_key": "k2", "filename": "config.json"}
+    with pytest.raises(IntegrityError):
+        insert(database, Artifact, hold.job_id, **other | same)
+    insert(database, Artifact, hold.job_id, **other)
+
+
+@pytest.mark.parametrize("table", list(ROWS))
+def test_a_row_of_a_missing_job_is_refused(database, table):
+    hold = claimed_job(database)
+    insert(database, Checkpoint, hold.job_id, id="ckpt_1")  # so that the job is all that is missing
+    with pytest.raises(IntegrityError):
+        insert(database, table, "job_missing", **({"id": "other"} if table is Checkpoint else {}))
+
+
+def test_deleting_a_job_deletes_what_it_left_and_nothing_else(database):
+    for_ever, doomed = claimed_job(database), claimed_job(database)
+    waiting = new_job(database)
+    for name, hold in (("kept", for_ever), ("gone", doomed)):
+        insert(database, Chunk, hold.job_id)
+        insert(database, Checkpoint, hold.job_id, id=f"ckpt_{name}")
+        insert(
+            database,
+            Artifact,
+            hold.job_id,
+            id=f"art_{name}",
+            checkpoint_id=f"ckpt_{name}",
+            store_key=f"key-{name}",
+        )
+        insert(database, Outbox, hold.job_id)
+    assert all(doomed.job_id in repr(rows) for rows in contents(database).values())
+    with database.write() as session:
+        session.execute(sa.delete(Job).where(Job.id == doomed.job_id))
+    left = contents(database)
+    assert not any(doomed.job_id in repr(rows) for rows in left.values())
+    assert all(for_ever.job_id in repr(rows) for rows in left.values())
+    assert job_of(database, waiting).status == "queued"

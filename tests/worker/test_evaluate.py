@@ -1,0 +1,151 @@
+"""Evaluations: their names, their numbers, and that they leave no trace."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from models.norms.batch import BatchNorm
+from tests.worker.support import assert_same_state, full_state, make_run, trained
+from worker.data.batches import Samples
+from worker.evaluate import LARGE_BATCH, Evaluator
+
+TEST = {"test/loss", "test/accuracy"}
+
+
+def names(*prefixes: str) -> set[str]:
+    return {f"{prefix}/{key}" for prefix in prefixes for key in ("loss", "accuracy")}
+
+
+EVAL = names("gap/eval_mode")
+TRAIN = names("gap/train_mode", "gap/train_mode_large")
+PRECISE = names("gap/precise", "test/precise")
+
+
+def measure(model: nn.Module, samples: Samples, size: int | None = None) -> dict[str, float]:
+    """Mean loss and accuracy by hand, batch by batch with the ragged tail dropped."""
+    inputs = samples.inputs.float() * samples.scale
+    size = size or len(samples)
+    with torch.no_grad():
+        logits = torch.cat([model(part) for part in inputs.split(size) if len(part) == size])
+    targets = samples.targets[: len(logits)]
+    accuracy = (logits.argmax(1) == targets).double().mean().item()
+    return {"loss": F.cross_entropy(logits.double(), targets).item(), "accuracy": accuracy}
+
+
+def assert_equal(found: dict[str, float], prefix: str, expected: dict[str, float]) -> None:
+    assert found[f"{prefix}/accuracy"] == pytest.approx(expected["accuracy"], abs=1e-12)
+    assert found[f"{prefix}/loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def run(digits):
+    """A network that has moved away from its beginning."""
+    return trained(digits)[0]
+
+
+def stock_copy(model: nn.Module) -> nn.Module:
+    """The same network of torch's own layers."""
+    layers = [
+        nn.BatchNorm1d(layer.features) if isinstance(layer, BatchNorm) else layer for layer in model.children()
+    ]
+    stock = nn.Sequential(*layers)
+    for layer, original in zip(stock, model.children(), strict=True):
+        layer.load_state_dict(original.state_dict())
+    return stock
+
+
+def test_eval_mode_numbers_are_those_of_a_stock_network_on_the_running_averages(run):
+    found = run.evaluator.evaluate()
+    stock = stock_copy(run.model).eval()
+    assert_equal(found, "test", measure(stock, run.data.test))
+    assert_equal(found, "gap/eval_mode", measure(stock, run.data.gap))
+
+
+def test_train_mode_numbers_are_those_of_a_stock_network_on_batch_statistics(run):
+    found = run.evaluator.evaluate()
+    stock = stock_copy(run.model).train()
+    assert_equal(found, "gap/train_mode", measure(stock, run.data.gap, run.plan.batch_size))
+    assert_equal(found, "gap/train_mode_large", measure(stock, run.data.gap, LARGE_BATCH))
+
+
+def test_precise_numbers_are_those_of_population_statistics_in_place_of_running_ones(digits):
+    """With batches of the whole subset, statistics of the whole subset are the population's."""
+    run, _ = trained(digits, batch_size=1437, steps=5)
+    found = run.evaluator.evaluate()
+    stock = stock_copy(run.model)
+    for layer in stock:
+        if isinstance(layer, nn.BatchNorm1d):
+            layer.momentum = 1.0
+    measure(stock.train(), run.data.gap)
+    stock.eval()
+    assert_equal(found, "gap/precise", measure(stock, run.data.gap))
+    assert_equal(found, "test/precise", measure(stock, run.data.test))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train mode", "eval mode"])
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_an_evaluation_leaves_everything_bit_identical(digits, norm, training):
+    run, _ = trained(digits, norm={"name": norm}, steps=5)
+    run.model.train(training)
+    before = full_state(run.model)
+    first = run.evaluator.evaluate()
+    assert_same_state(full_state(run.model), before)
+    assert run.evaluator.evaluate() == first
+
+
+@pytest.mark.parametrize(
+    ("modes", "expected"),
+    [
+        ([], TEST),
+        (["eval"], TEST | EVAL),
+        (["train"], TEST | TRAIN),
+        (["precise"], TEST | PRECISE),
+        (["eval", "precise"], TEST | EVAL | PRECISE),
+        (["eval", "train", "precise"], TEST | EVAL | TRAIN | PRECISE),
+    ],
+    ids=["nothing", "eval", "train", "precise", "eval and precise", "all"],
+)
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_the_metrics_are_those_of_the_modes_that_are_asked_for(digits, norm, modes, expected):
+    run = make_run(digits, norm={"name": norm}, evaluate={"modes": modes})
+    found = run.evaluator.evaluate()
+    assert set(found) == expected
+    assert all(math.isfinite(value) for value in found.values())
+
+
+def test_the_modes_that_are_left_out_do_not_change_the_others(run):
+    whole = run.evaluator.evaluate()
+    for modes in (["eval"], ["train"], ["precise"]):
+        some = Evaluator(run.model, run.data, batch_size=run.plan.batch_size, modes=modes).evaluate()
+        assert some == {name: whole[name] for name in some}
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize(("samples", "has_large"), [(LARGE_BATCH, True), (LARGE_BATCH - 1, False)])
+def test_large_batches_are_measured_only_where_the_subset_holds_one(digits, norm, samples, has_large):
+    run = make_run(digits, norm={"name": norm}, evaluate={"train_samples": samples})
+    assert len(run.data.gap) == samples
+    assert ("gap/train_mode_large/loss" in run.evaluator.evaluate()) is has_large
+
+
+def test_a_net_without_norms_has_the_same_number_in_every_mode(digits):
+    run, _ = trained(digits, norm={"name": "none"}, steps=20)
+    found = run.evaluator.evaluate()
+    for key in ("loss", "accuracy"):
+        gap = {found[name] for name in found if name.startswith("gap/") and name.endswith(key)}
+        assert gap == {found[f"gap/eval_mode/{key}"]}
+    stock = stock_copy(run.model).eval()
+    assert_equal(found, "gap/eval_mode", measure(stock, run.data.gap))
+
+
+def test_a_network_without_a_finite_number_is_measured_all_the_same(digits):
+    run = make_run(digits)
+    with torch.no_grad():
+        run.model.output.weight.fill_(math.nan)
+    found = run.evaluator.evaluate()
+    assert np.isnan(found["test/loss"])
+    assert 0 <= found["test/accuracy"] <= 1

@@ -1,0 +1,190 @@
+"""The loop: what it trains, reports and saves, and when it stops."""
+
+import math
+from itertools import count
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.worker.support import Kept, make_run, trained
+from worker.data.batches import epoch_batches
+from worker.errors import Diverged
+from worker.trainer import Snapshot, train
+
+EPOCH = 45  # batches of 32 in an epoch of digits
+
+
+def assert_same_weights(one: Snapshot, other: Snapshot) -> None:
+    assert one.weights.keys() == other.weights.keys()
+    assert all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+
+
+@pytest.fixture(scope="module")
+def plain(digits) -> Kept:
+    """What a run of 50 steps reports."""
+    return trained(digits)[1]
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "SGD", "momentum": 0.9}, {"name": "AdamW"}], ids=str)
+def test_the_same_seed_gives_bit_identical_weights_and_another_seed_others(digits, optimizer):
+    runs = [trained(digits, optimizer=optimizer, seed=seed)[1] for seed in (3, 3, 4)]
+    first, same, other = (reporter.snapshots[-1] for reporter in runs)
+    assert_same_weights(first, same)
+    np.testing.assert_array_equal(runs[0].series("train/loss"), runs[1].series("train/loss"))
+    assert not torch.equal(first.weights["linear1.weight"], other.weights["linear1.weight"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evaluate": {"every": 3}},
+        {"evaluate": {"every": 50, "modes": []}},
+        {"statistics": {"every": 1}},
+        {"record": {"every": 7}},
+        {"checkpoint": {"every": 3}},
+    ],
+    ids=str,
+)
+def test_what_is_recorded_does_not_change_what_is_trained(digits, plain, changes):
+    _, other = trained(digits, **changes)
+    assert_same_weights(plain.snapshots[-1], other.snapshots[-1])
+
+
+def test_every_step_is_reported_once_from_the_first_to_the_last(digits):
+    _, reporter = trained(digits, steps=120)
+    assert reporter.steps() == list(range(1, 121))
+    assert len(reporter.series("train/loss")) == len(reporter.series("train/accuracy")) == 120
+    assert reporter.series("train/loss")[-20:].mean() < reporter.series("train/loss")[:20].mean()
+
+
+def test_the_order_of_reports_follows_the_run(digits):
+    _, reporter = trained(digits, steps=4, evaluate={"every": 2}, checkpoint={"every": 2}, statistics={"every": 2})
+    # Where time is due, a flush may come at any step besides; the rest follows from the plan.
+    calls = [call for call in reporter.calls if call not in ("metrics train", "progress")]
+    records = ["statistics norm1", "statistics norm2", "metrics evaluation"]
+    assert calls == ["first_step", *records, "checkpoint 2", *records, "checkpoint 4"]
+    assert reporter.calls[-1] == "progress"
+    assert reporter.calls.index("metrics train") < reporter.calls.index("metrics evaluation")
+
+
+@pytest.mark.parametrize("every", [1, 3, 7, 50])
+def test_every_kth_step_is_recorded(digits, every):
+    _, reporter = trained(digits, record={"every": every})
+    assert reporter.steps() == list(range(every, 51, every))
+
+
+def test_evaluations_come_at_their_interval_and_at_the_last_step(digits):
+    _, reporter = trained(digits, evaluate={"every": 20})
+    assert reporter.steps("evaluation") == [20, 40, 50]
+    assert reporter.series("lr", "evaluation").tolist() == [0.1] * 3
+    assert (reporter.series("samples_per_second", "evaluation") > 0).all()
+    accuracy = reporter.series("test/accuracy", "evaluation")
+    assert accuracy[-1] > 0.5
+
+
+def test_statistics_come_at_their_interval_and_at_the_last_step_for_every_site(digits):
+    _, reporter = trained(digits, statistics={"every": 20, "percentiles": [50], "units": {"norm1": [1, 5]}})
+    assert set(reporter.sites) == {"norm1", "norm2"}
+    for name, channels in (("norm1", 8), ("norm2", 4)):
+        assert [step for steps, _, _ in reporter.sites[name] for step in steps] == [20, 40, 50]
+        for _, moments, _ in reporter.sites[name]:
+            assert {values.shape[1] for values in moments.values()} == {channels}
+    assert all(set(percentiles) == {"50"} for _, _, percentiles in reporter.sites["norm1"])
+    assert all(percentiles == {} for _, _, percentiles in reporter.sites["norm2"])
+
+
+def test_checkpoints_come_at_their_interval_and_at_the_last_step_with_settled_counts(digits):
+    run, reporter = trained(digits, checkpoint={"every": 20})
+    assert [snapshot.step for snapshot in reporter.snapshots] == [20, 40, 50]
+    for snapshot in reporter.snapshots:
+        for norm in ("norm1", "norm2"):
+            assert snapshot.weights[f"{norm}.num_batches_tracked"].item() == snapshot.step
+    final = run.model.state_dict()
+    assert all(torch.equal(value, final[name]) for name, value in reporter.snapshots[-1].weights.items())
+
+
+def test_a_snapshot_does_not_change_while_the_run_goes_on(digits):
+    _, reporter = trained(digits, checkpoint={"every": 25}, optimizer={"name": "AdamW"})
+    early, late = reporter.snapshots
+    assert not torch.equal(early.weights["linear1.weight"], late.weights["linear1.weight"])
+    assert not torch.equal(early.weights["norm1.running_mean"], late.weights["norm1.running_mean"])
+    steps = [snapshot.optimizer["state"][0]["step"].item() for snapshot in reporter.snapshots]
+    assert steps == [25, 50]
+    assert set(early.rng) == {"cpu"}
+
+
+def test_progress_tells_the_step_the_epoch_and_the_speed(digits):
+    _, reporter = trained(digits, steps=EPOCH + 5)
+    step, epoch, speed = reporter.progresses[-1]
+    assert (step, epoch) == (EPOCH + 5, 2)
+    assert speed > 0
+    assert reporter.calls.count("first_step") == 1
+    assert reporter.calls[0] == "first_step"
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 17, 49])
+def test_a_stop_ends_the_run_and_reports_what_was_recorded(digits, stop_after):
+    run, reporter, asked = make_run(digits, statistics={"every": 10}), Kept(), count()
+    assert train(run, reporter, lambda: next(asked) == stop_after) is False
+    assert reporter.steps() == list(range(1, stop_after + 1))
+    recorded = [step for steps, _, _ in reporter.sites.get("norm1", []) for step in steps]
+    assert recorded == list(range(10, stop_after + 1, 10))
+    assert reporter.progresses[-1][0] == stop_after
+    assert reporter.snapshots == []
+
+
+def test_a_stop_at_the_last_step_comes_too_late(digits):
+    run, reporter, asked = make_run(digits), Kept(), count()
+    assert train(run, reporter, lambda: next(asked) >= 50) is True
+    assert reporter.snapshots[-1].step == 50
+
+
+def diverging(digits, weight_decay: float = 0.0, **changes):
+    reporter = Kept()
+    linear = {"name": "mlp", "hidden": [8, 4], "activation": "linear"}
+    optimizer = {"name": "SGD", "lr": 1e6, "weight_decay": weight_decay}
+    run = make_run(digits, norm={"name": "none"}, architecture=linear, optimizer=optimizer, **changes)
+    with pytest.raises(Diverged) as diverged:
+        train(run, reporter, lambda: False)
+    return diverged.value, reporter
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_at_its_step_with_the_metrics_kept(digits):
+    error, reporter = diverging(digits, statistics={"every": 1})
+    losses = reporter.series("train/loss")
+    assert reporter.steps() == list(range(1, error.step + 1))
+    assert np.isfinite(losses[:-1]).all()
+    assert not math.isfinite(losses[-1])
+    assert 1 < error.step < 50
+    assert f"step {error.step}" in str(error)
+    assert "1e+06" in error.hint
+
+
+def test_records_of_a_diverged_run_end_with_it(digits):
+    error, reporter = diverging(digits, statistics={"every": 1})
+    recorded = [step for steps, _, _ in reporter.sites["norm1"] for step in steps]
+    assert recorded == list(range(1, error.step + 1))
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 1e36])
+def test_a_state_that_is_not_finite_is_never_saved(digits, weight_decay):
+    _, reporter = diverging(digits, weight_decay, checkpoint={"every": 1}, evaluate={"every": 50})
+    for snapshot in reporter.snapshots:
+        values = [value for value in snapshot.weights.values() if value.is_floating_point()]
+        assert all(torch.isfinite(value).all() for value in values)
+
+
+def test_the_recorded_loss_is_that_of_the_batch_before_the_step(digits):
+    run = make_run(digits)
+    initial = {name: value.clone() for name, value in run.model.state_dict().items()}
+    reporter = Kept()
+    assert train(run, reporter, lambda: False)
+    run.model.load_state_dict(initial)
+    run.model.train()
+    rows = epoch_batches(1437, 32, seed=0, epoch=1)[0]
+    inputs, targets = run.data.train.batch(rows)
+    with torch.no_grad():
+        loss = F.cross_entropy(run.model(inputs), targets)
+    assert reporter.series("train/loss")[0] == pytest.approx(loss.item(), rel=1e-6)
