@@ -1,1 +1,1 @@
-"""The HTTP API: routes translate, schemas describe, services join."""
+"""The HTTP API: routes translate, schemas describe, errors become problem documents."""

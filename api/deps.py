@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
 
+from db.cursor import LAST_STEP
 from db.engine import Database
 from db.store import Store
 from worker.queue import Dispatcher
@@ -28,7 +29,7 @@ ServiceDep = Annotated[Service, Depends(_service)]
 JobId = Annotated[str, Path(description="`job_...`")]
 ArtifactId = Annotated[str, Path(description="`art_...`")]
 Limit = Annotated[int, Query(ge=1, le=100, description="Rows of a page.")]
-Step = Annotated[int, Query(ge=0, le=2**62)]
+Step = Annotated[int, Query(ge=0, le=LAST_STEP)]
 MaxPoints = Annotated[
     int | None, Query(ge=1, le=10_000, description="Down-sample each series to at most so many points.")
 ]

@@ -39,9 +39,11 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
         "Content-Disposition": f'attachment; filename="{artifact.filename}"',
         "X-Content-Type-Options": "nosniff",
     }
+    is_head = request.method == "HEAD"
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
-    span = _span(request, etag, artifact.size_bytes)
+    # A range is defined for GET alone.
+    span = None if is_head else _span(request, etag, artifact.size_bytes)
     status = 200
     if span is None:
         span = Span(start=0, end=artifact.size_bytes)
@@ -50,7 +52,7 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{artifact.size_bytes}"
     length = span.end - span.start
     headers["Content-Length"] = str(length)
-    if request.method == "HEAD":
+    if is_head:
         return Response(status_code=status, headers=headers, media_type=artifact.media_type)
     content = store.stream(artifact.store_key, span.start, length)
     return StreamingResponse(content, status, headers, media_type=artifact.media_type)
@@ -68,7 +70,7 @@ def _span(request: Request, etag: str, size: int) -> Span | None:
     if found is None or (not found[1] and not found[2]) or request.headers.get("if-range", etag) != etag:
         return None
     # No file is so long that more digits mean anything, and int() refuses thousands of them.
-    first, last = found[1][:20], found[2][:20]
+    first, last = (text.lstrip("0")[:20] or text[:1] for text in found.groups())
     if not first:
         start, end = max(0, size - int(last)), size
         invalid = int(last) == 0

@@ -13,7 +13,7 @@ class ApiSettings(Settings):
 
     host: str = "127.0.0.1"
     """Address to listen on. The service has no keys yet, so only loopback addresses are taken."""
-    port: int = Field(default=8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=1, le=65535)
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request body."""
     allow_unprotected: bool = False

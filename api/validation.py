@@ -10,6 +10,9 @@ from api.problems import FieldError, suggest
 
 Schema = Mapping[str, Any]
 
+#: Wrong fields that one answer names.
+MOST_ERRORS = 50
+
 #: Limits of a number or a text, as JSON schema and as people write them.
 LIMITS = {
     "minimum": "at least {}",
@@ -27,7 +30,7 @@ LIMITS = {
 def field_errors(errors: Sequence[Mapping[str, Any]], schema: Schema | None) -> list[FieldError]:
     """One field error for each of pydantic's, without what the client sent."""
     result: dict[str, FieldError] = {}
-    for error in errors:
+    for error in errors[:MOST_ERRORS]:
         place, *location = error["loc"]
         made = _query_error(error, location) if place == "query" else _body_error(error, location, schema or {})
         known = result.setdefault(made.pointer, made)

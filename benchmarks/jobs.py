@@ -13,6 +13,7 @@ import torch
 from benchmarks.paired import Timing, stopwatch
 from benchmarks.plain import reset_torch
 from db import chunks, jobs, lease
+from db.datasets import DATASETS, DatasetName
 from db.engine import Database
 from db.lease import Hold
 from db.migrate import upgrade
@@ -69,7 +70,7 @@ class Installation:
         )
         database = Database(settings.database_url)
         upgrade(database)
-        cached = load_data(settings, JobSpec.model_validate({**JOB, "steps": 1}))
+        cached = load_data(settings, DATASETS[DatasetName.MNIST], binarize=True)
         return Installation(settings=settings, database=database, cached=cached)
 
     def claim(self, spec: dict[str, Any]) -> Hold:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.cursor import LAST_STEP
 from db.frames import (
     DIGEST_ROWS,
     Columns,
@@ -101,7 +102,7 @@ def windows(session: Session, job_id: str) -> list[Window]:
         select(Attempt.number, Attempt.start_step).where(Attempt.job_id == job_id).order_by(Attempt.number)
     ).all()
     result: list[Window] = []
-    end = 2**62
+    end = LAST_STEP
     for number, start in reversed(rows):
         result.append(Window(attempt=number, after=start, last=end))
         end = min(end, start)
@@ -133,7 +134,7 @@ def find(
     kind: str,
     *,
     from_step: int = 0,
-    to_step: int = 2**62,
+    to_step: int = LAST_STEP,
     after: dict[str, int] | None = None,
 ) -> dict[str, list[ChunkInfo]]:
     """The chunks of each stream that hold steps of the range, in order; `after` begins later in a stream."""

@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 from db.errors import InvalidCursor
 from db.tables import Attempt
 
+#: Beyond every step, and within the database's integers.
+LAST_STEP = 2**62
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
@@ -34,7 +37,7 @@ class Cursor:
             data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             attempt, steps = json.loads(data)
             numbers = [attempt, *steps.values()]
-            if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
+            if not all(type(number) is int and 0 <= number < LAST_STEP for number in numbers):
                 raise InvalidCursor("after")
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise InvalidCursor("after") from error

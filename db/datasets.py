@@ -29,6 +29,11 @@ class DatasetInfo:
     hub_name: str | None = None
     image_column: str = "image"
 
+    @property
+    def threshold(self) -> int:
+        """Binarized, raw values of at least this become 1: half of the largest, rounded up."""
+        return (self.largest_value + 1) // 2
+
 
 DATASETS: dict[DatasetName, DatasetInfo] = {
     DatasetName.DIGITS: DatasetInfo(

@@ -5,7 +5,6 @@ class NormlabError(Exception):
     """Root of the errors that a client may see."""
 
     code = "error"
-    hint: str | None = None
 
 
 class NotFound(NormlabError):

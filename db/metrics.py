@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from db import chunks
 from db.chunks import ChunkInfo
-from db.cursor import Cursor, start
+from db.cursor import LAST_STEP, Cursor, start
 
 #: Steps of one page at full resolution.
 PAGE_STEPS = 10_000
@@ -20,7 +20,7 @@ class MetricsQuery:
 
     names: Sequence[str] = ()
     from_step: int = 0
-    to_step: int = 2**62
+    to_step: int = LAST_STEP
     after: str | None = None
     max_points: int | None = None
 

@@ -30,8 +30,12 @@ class Settings(BaseSettings):
         self.database_url = self.database_url or f"sqlite:///{self.home / 'normlab.db'}"
         self.broker_url = self.broker_url or "filesystem://"
         self.store_url = self.store_url or (self.home / "store").as_uri()
-        self.data_dir = (self.data_dir or self.home / "data").absolute()
         return self
+
+    @property
+    def data_folder(self) -> Path:
+        """`data_dir`, or its default."""
+        return (self.data_dir or self.home / "data").absolute()
 
     @property
     def messages(self) -> Path:

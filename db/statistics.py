@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from db import chunks
 from db.chunks import ChunkInfo, ChunkWriter
-from db.cursor import Cursor, start
+from db.cursor import LAST_STEP, Cursor, start
 from db.frames import Columns, Floats, Frame, Summary, capacity
 from db.lease import Hold
 
@@ -67,7 +67,7 @@ class StatisticsQuery:
     modes: Sequence[str] = ("train", "eval")
     channels: tuple[int, ...] | None = None
     from_step: int = 0
-    to_step: int = 2**62
+    to_step: int = LAST_STEP
     after: str | None = None
     max_points: int | None = None
 

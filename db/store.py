@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import obstore
+import uuid_utils
 from obstore.store import LocalStore, ObjectStore, from_url
 
 #: Bytes that a download hands on at a time.
@@ -29,8 +31,9 @@ class Store:
         parts = urlsplit(url)
         self._store: ObjectStore
         if parts.scheme == "file":
-            Path(parts.path).mkdir(parents=True, exist_ok=True)
-            self._store = LocalStore(parts.path)
+            folder = Path(url2pathname(parts.path))
+            folder.mkdir(parents=True, exist_ok=True)
+            self._store = LocalStore(folder)
         else:
             self._store = from_url(url)
 
@@ -57,5 +60,8 @@ class Store:
             obstore.delete(self._store, keys)
 
     def check(self) -> None:
-        """Fail if the store cannot be reached."""
-        obstore.list(self._store, prefix="artifacts").collect()
+        """Fail if a file cannot be written, read and removed."""
+        key = f"checks/{uuid_utils.uuid7().hex}"
+        self.put(key, b"ok")
+        self.get(key)
+        self.delete([key])

@@ -34,50 +34,39 @@ class Evaluator:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Metrics by name; the model is left in the mode it was in."""
+        measures = {"eval": self._eval_mode, "train": self._train_mode, "precise": self._precise}
         was_training = self._model.training
         self._model.eval()
         try:
-            test = self._measure("test", self._data.test.batches(EVAL_BATCH))
-            return test | self._gap(test)
+            metrics = self._measure("test", self._data.test.batches(EVAL_BATCH))
+            for mode in self._modes:
+                metrics |= measures[mode]()
+            return metrics
         finally:
             self._model.train(was_training)
 
-    def _gap(self, test: dict[str, float]) -> dict[str, float]:
-        gap = self._data.gap
-        metrics = self._measure("gap/eval_mode", gap.batches(EVAL_BATCH)) if self._modes else {}
-        if not self._norms:
-            # Without batch statistics every mode computes the same function: the numbers are eval mode's.
-            large = ["gap/train_mode_large"] if len(gap) >= LARGE_BATCH else []
-            names = {"train": ["gap/train_mode", *large], "precise": ["gap/precise"]}
-            same = [name for mode in self._modes for name in names.get(mode, [])]
-            metrics |= {f"{name}/{key}": metrics[f"gap/eval_mode/{key}"] for name in same for key in KEYS}
-            if "precise" in self._modes:
-                metrics |= {f"test/precise/{key}": test[f"test/{key}"] for key in KEYS}
-        else:
-            if "train" in self._modes:
-                metrics |= self._train_mode()
-            if "precise" in self._modes:
-                metrics |= self._precise()
-        if "eval" not in self._modes:
-            metrics = {name: value for name, value in metrics.items() if "/eval_mode/" not in name}
-        return metrics
+    def _eval_mode(self) -> dict[str, float]:
+        return self._measure("gap/eval_mode", self._data.gap.batches(EVAL_BATCH))
 
     def _train_mode(self) -> dict[str, float]:
-        gap = self._data.gap
         with precise.batch_statistics(self._model, self._norms):
-            metrics = self._measure("gap/train_mode", gap.batches(self._batch_size, drop_last=True))
-            if len(gap) >= LARGE_BATCH:
-                large = gap.batches(LARGE_BATCH, drop_last=True)
-                metrics |= self._measure("gap/train_mode_large", large)
+            metrics = self._measure("gap/train_mode", self._whole_batches(self._batch_size))
+            if len(self._data.gap) >= LARGE_BATCH:
+                metrics |= self._measure("gap/train_mode_large", self._whole_batches(LARGE_BATCH))
         return metrics
 
     def _precise(self) -> dict[str, float]:
-        gap = self._data.gap
-        population = precise.estimate(self._model, self._norms, gap.batches(self._batch_size, drop_last=True))
+        population = precise.estimate(self._model, self._norms, self._whole_batches(self._batch_size))
         with precise.substituted(self._norms, population):
-            return self._measure("gap/precise", gap.batches(EVAL_BATCH)) | self._measure(
-                "test/precise", self._data.test.batches(EVAL_BATCH)
-            )
+            metrics = self._measure("gap/precise", self._data.gap.batches(EVAL_BATCH))
+            return metrics | self._measure("test/precise", self._data.test.batches(EVAL_BATCH))
+
+    def _whole_batches(self, size: int) -> Iterable[tuple[Tensor, Tensor]]:
+        """The training subset without a ragged tail.
+
+        Where nothing depends on the batch, all of it, as in eval mode: a tail left out would look like a gap.
+        """
+        return self._data.gap.batches(size, drop_last=True) if self._norms else self._data.gap.batches(EVAL_BATCH)
 
     def _measure(self, prefix: str, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Mean loss and accuracy over all samples of the batches."""
@@ -91,6 +80,3 @@ class Evaluator:
         # .item() waits for the device; once for each pass
         loss, hits = torch.stack(losses).sum().item(), torch.stack(correct).sum().item()
         return {f"{prefix}/loss": loss / samples, f"{prefix}/accuracy": hits / samples}
-
-
-KEYS = ("loss", "accuracy")

@@ -27,7 +27,7 @@ def config(spec: JobSpec) -> dict[str, Any]:
             "shape": list(info.shape),
             "largest_value": info.largest_value,
             # Raw values of at least this become 1, others 0; null where they are divided by largest_value.
-            "threshold": (info.largest_value + 1) // 2 if spec.dataset.binarize else None,
+            "threshold": info.threshold if spec.dataset.binarize else None,
         },
         "network": to_json(spec.blueprint()),
     }

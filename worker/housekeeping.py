@@ -3,8 +3,6 @@
 import logging
 import threading
 
-from sqlalchemy.exc import OperationalError
-
 from db import lease
 from db.engine import Database
 from db.settings import WorkerSettings
@@ -43,8 +41,8 @@ class Housekeeping:
         while True:
             try:
                 self._round()
-            except OperationalError:
-                log.warning("The database does not answer.", exc_info=True)
+            except Exception:  # whatever went wrong this time, jobs must not wait for ever for the next round
+                log.exception("A round of housekeeping failed.")
             if self._stop.wait(INTERVAL):
                 return
 

@@ -36,7 +36,7 @@ def estimate(
     hooks = [norm.register_forward_hook(_count_values(values, index)) for index, norm in enumerate(norms)]
     try:
         with batch_statistics(model, norms):
-            for inputs, _ in batches:
+            for inputs, _ in batches if norms else ():
                 model(inputs)
                 for index, norm in enumerate(norms):
                     n = values[index]

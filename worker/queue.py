@@ -8,6 +8,7 @@ import logging
 
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from db import outbox
 from db.engine import Database
@@ -63,14 +64,14 @@ class Dispatcher:
         self._database = database
 
     def send(self, job_id: str) -> bool:
-        """Hand one message to the broker; false if the broker does not answer, which is only a delay."""
+        """Hand one message to the broker; false if that failed, which is only a delay."""
         try:
             self._celery.send_task(TASK, [job_id], retry=False)
-        except (KombuError, OperationalError, OSError):
-            log.warning("The broker does not answer; job %s waits for the next try.", job_id, exc_info=True)
+            with self._database.write() as session:
+                outbox.mark_sent(session, job_id)
+        except (KombuError, OperationalError, SQLAlchemyError, OSError):
+            log.warning("The message of job %s was not sent; it waits for the next try.", job_id, exc_info=True)
             return False
-        with self._database.write() as session:
-            outbox.mark_sent(session, job_id)
         return True
 
     def send_due(self, *, also_lost: bool, limit: int = 100) -> int:

@@ -29,7 +29,25 @@ T = TypeVar("T")
 
 #: Seconds between writes, and how long a database that does not answer is tried again.
 WRITE_EVERY = 0.5
-RETRY_FOR = 20.0
+RETRY_FOR = 60.0
+
+
+def patiently(database: Database, write: Callable[[Session], T]) -> T:
+    """Run a transaction; a database that does not answer is tried again for a while.
+
+    Raises:
+        OperationalError: it has not answered for `RETRY_FOR` seconds.
+    """
+    deadline = time.monotonic() + RETRY_FOR
+    while True:
+        try:
+            with database.write() as session:
+                return write(session)
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            log.warning("The database does not answer; trying again.", exc_info=True)
+            time.sleep(WRITE_EVERY)
 
 
 class DatabaseReporter:
@@ -157,19 +175,7 @@ class DatabaseReporter:
         self._values, self._has_news = {}, False
 
     def _commit(self, write: Callable[[Session], T]) -> T:
-        """Run a transaction; a database that does not answer is tried again for a while."""
-        deadline = time.monotonic() + RETRY_FOR
-        while True:
-            try:
-                with self._database.write() as session:
-                    result = write(session)
-            except OperationalError:
-                if time.monotonic() > deadline:
-                    raise
-                log.warning("The database does not answer; trying again.", exc_info=True)
-                time.sleep(WRITE_EVERY)
-            else:
-                return result
+        return patiently(self._database, write)
 
     def _save(self, snapshot: Snapshot) -> None:
         self._write()

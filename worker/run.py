@@ -1,11 +1,14 @@
 """One attempt in its own process: everything is built from the spec, trained, and its end is written."""
 
 import logging
+from collections.abc import Callable
 
 import torch
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
 from db import jobs, lease
-from db.datasets import DATASETS, DatasetName
+from db.datasets import DATASETS, DatasetInfo, DatasetName
 from db.engine import Database
 from db.errors import AttemptSuperseded
 from db.lease import Failure, Hold
@@ -26,12 +29,15 @@ from worker.errors import TrainingError
 from worker.evaluate import Evaluator
 from worker.optim import make_optimizer
 from worker.recorder import StepRecorder
-from worker.reporter import DatabaseReporter
+from worker.reporter import DatabaseReporter, patiently
 from worker.seeding import seed_everything
 from worker.statistics import SiteStatistics
 from worker.trainer import Plan, Run, train
 
 log = logging.getLogger(__name__)
+
+#: Writes how an attempt ended.
+End = Callable[[Session, Hold], None]
 
 
 def run_attempt(settings: WorkerSettings, hold: Hold, orders: Orders) -> None:
@@ -40,36 +46,30 @@ def run_attempt(settings: WorkerSettings, hold: Hold, orders: Orders) -> None:
     torch.set_num_threads(settings.threads_per_job)
     database = Database(settings.database_url)
     try:
-        with database.read() as session:
-            spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
-        failure = _train(settings, database, hold, spec, orders)
-        with database.write() as session:
-            if failure is not None:
-                lease.fail(session, hold, failure)
-            elif orders.stop is Stop.CANCEL:
-                lease.cancelled(session, hold)
-            elif orders.stop is Stop.RELEASE:
-                lease.release(session, hold)
-            else:
-                lease.succeed(session, hold)
+        end = _train(settings, database, hold, orders)
+        patiently(database, lambda session: end(session, hold))
     except AttemptSuperseded as superseded:
         log.warning("%s", superseded)
     finally:
         database.dispose()
 
 
-def _train(
-    settings: WorkerSettings, database: Database, hold: Hold, spec: JobSpec, orders: Orders
-) -> Failure | None:
-    """Train; returns why the job failed, if it did."""
-    reporter = DatabaseReporter(database, Store(settings.store_url), hold, spec)
+def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Orders) -> End:
+    """Train; returns how to write the end.
+
+    Raises:
+        AttemptSuperseded: another attempt holds the job.
+    """
     try:
+        with database.read() as session:
+            spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
+        reporter = DatabaseReporter(database, Store(settings.store_url), hold, spec)
         try:
             device = choose_device(spec.device)
-            cached = load_data(settings, spec)
+            cached = load_data(settings, spec.dataset.info, spec.dataset.binarize)
             reporter.environment(describe(device), cached.digest)
             run = make_run(spec, cached, device)
-            train(run, reporter, lambda: orders.stop is not None or reporter.stopped.is_set())
+            finished = train(run, reporter, lambda: orders.stop is not None or reporter.stopped.is_set())
         finally:
             reporter.close()
     except AttemptSuperseded:
@@ -78,29 +78,24 @@ def _train(
         failure = explain(error)
         if failure.code is FailureCode.INTERNAL_ERROR:
             log.exception("Job %s failed.", hold.job_id)
-        return failure
-    return None
+        return lambda session, hold: lease.fail(session, hold, failure)
+    if finished:  # an order that came after the last step came too late
+        return lease.succeed
+    return lease.cancelled if orders.stop is Stop.CANCEL else lease.release
 
 
-def load_data(settings: WorkerSettings, spec: JobSpec) -> CachedData:
-    """The job's data, mapped from the machine's cache.
+def load_data(settings: WorkerSettings, info: DatasetInfo, binarize: bool = False) -> CachedData:
+    """A data set, mapped from the machine's cache; decoded into it first if it is not there.
 
     Raises:
         DataError: it cannot be found or read.
     """
-    assert settings.data_dir is not None  # the settings fill it in
-    return cache.load(
-        spec.dataset.info,
-        binarize=spec.dataset.binarize,
-        data_dir=settings.data_dir,
-        cache=settings.cache,
-    )
+    return cache.load(info, binarize=binarize, data_dir=settings.data_folder, cache=settings.cache)
 
 
 def prepare(settings: WorkerSettings) -> None:
     """Decode the bundled data set into the cache."""
-    assert settings.data_dir is not None  # the settings fill it in
-    cache.load(DATASETS[DatasetName.DIGITS], binarize=False, data_dir=settings.data_dir, cache=settings.cache)
+    load_data(settings, DATASETS[DatasetName.DIGITS])
 
 
 def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
@@ -153,14 +148,26 @@ def explain(error: Exception) -> Failure:
     if isinstance(error, TrainingError):
         code = FailureCode(error.code)
         return Failure(code=code, message=str(error), hint=error.hint, step=error.step)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if _is_out_of_memory(error):
         return Failure(
             code=FailureCode.OUT_OF_MEMORY,
             message="The device has too little memory for this network and batch.",
             hint="Lower batch_size or the sizes of the network, or run fewer jobs at a time.",
         )
+    if isinstance(error, ValidationError):
+        return Failure(
+            code=FailureCode.INVALID_SPEC,
+            message="The stored spec is not one that this version of the service takes.",
+            hint="Submit the job again; the answer says which field is wrong.",
+        )
+    # Its text may hold paths and statements of the inside: the log has it, the client does not.
     return Failure(
         code=FailureCode.INTERNAL_ERROR,
-        message=f"{type(error).__name__}: {error}",
-        hint="This is a fault of the service; the worker's log has the details. Please report it.",
+        message=f"The service failed ({type(error).__name__}).",
+        hint="The worker's log has the details, under the id of the job. Please report it.",
     )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # On the CPU torch has no class for it.
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)

@@ -96,9 +96,9 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
         last = step == plan.steps
         if step == 1:
             reporter.first_step()
-        if run.recorder.is_full():
-            flush(run, reporter)
+        if run.recorder.is_full() or last:
             reporter.progress(step, epoch, speed.samples_per_second())
+            flush(run, reporter)
         if step % plan.evaluate_every == 0 or last:
             flush(run, reporter)
             now = speed.samples_per_second()
@@ -107,8 +107,6 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
         if step % plan.checkpoint_every == 0 or last:
             flush(run, reporter)
             reporter.checkpoint(snapshot(run, step))
-        if last:
-            reporter.progress(step, epoch, speed.samples_per_second())
     return True
 
 
@@ -166,12 +164,12 @@ def snapshot(run: Run, step: int) -> Snapshot:
     """The state after `step`, copied to the host.
 
     Raises:
-        Diverged: a weight is not finite; the loss would show it only in the next step.
+        Diverged: a weight or running average is not finite, which the loss may not show yet.
     """
     run.averages.settle()
-    for name, weight in run.model.named_parameters():
-        if not torch.isfinite(weight).all():
-            bad = weight.detach()[~torch.isfinite(weight)][0].item()
+    for name, values in run.model.state_dict().items():
+        if not torch.isfinite(values).all():
+            bad = float(values[~torch.isfinite(values)][0])
             raise Diverged(step, bad, run.optimizer.param_groups[0]["lr"], f"A value of {name}")
     rng = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():

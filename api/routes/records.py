@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from api.problems import FieldError, ProblemError, suggest
 from api.schemas.records import MetricsOut, StatisticsOut
 from api.strict import StrictRoute
 from db import jobs, metrics, statistics
+from db.cursor import LAST_STEP
 from db.metrics import MetricsPage, MetricsQuery
 from db.spec.job import JobSpec, units_to_record
 from db.statistics import StatisticsQuery
@@ -21,7 +23,6 @@ from models.shapes import sites
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["records"], route_class=StrictRoute)
 
-LAST_STEP = 2**62
 Names = Annotated[str | None, Query(max_length=10_000, description="Comma-separated; all if not given.")]
 
 
@@ -117,9 +118,9 @@ def _channels(text: str, available: int) -> tuple[int, ...] | None:
     """None for the summary, an empty tuple for all channels, or the channels that are named."""
     if text in ("summary", "all"):
         return None if text == "summary" else ()
-    parts = list(_split(text))
-    if parts and all(part.isascii() and part.isdigit() and int(part) < available for part in parts):
-        return tuple(int(part) for part in parts)
+    parts = _split(text)
+    if parts and all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) < available for part in parts):
+        return tuple(dict.fromkeys(int(part) for part in parts))  # each once
     allowed = f"summary, all, or channels from 0 to {available - 1}: 0,5,9"
     raise _bad_query("channels", "unknown_channel", "There are no such channels.", allowed)
 

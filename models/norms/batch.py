@@ -50,8 +50,8 @@ class BatchNorm(nn.Module):
 class RunningAverages:
     """The running averages of every batch norm of a model, moved together.
 
-    One fused operation for all layers of one momentum, after each training step:
-    running = running + momentum * (batch - running), which is `torch.nn.BatchNorm1d`'s own rule.
+    Two fused operations for all layers of one momentum, after each training step:
+    running = (1 - momentum) * running + momentum * batch, which is `torch.nn.BatchNorm1d`'s own rule.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -74,7 +74,9 @@ class RunningAverages:
     def update(self) -> None:
         """Take the moments of the latest batch into the running averages."""
         for momentum, running, batch in self._groups:
-            torch._foreach_lerp_(running, batch, momentum)
+            # Not one lerp: with a small momentum its rounding leaves torch's own averages by 4e-6 in float32.
+            torch._foreach_mul_(running, 1 - momentum)
+            torch._foreach_add_(running, batch, alpha=momentum)
         self._updates += 1
 
     def settle(self) -> None:

@@ -94,6 +94,18 @@ def test_every_wrong_field_is_named_at_once(http):
     assert {error["pointer"] for error in document["errors"]} == {"/batch_size", "/seed", "/nmae"}
 
 
+def test_thousands_of_wrong_fields_get_a_short_answer(http):
+    answer = http.post("/v1/jobs", json=changed(**{f"key{number}": 1 for number in range(20_000)}))
+    assert len(problem(answer, 422)["errors"]) == 50
+    assert len(answer.content) < 100_000
+
+
+def test_a_key_that_stands_twice_is_found_among_many(http):
+    keys = ",".join(f'"key{number}": 1' for number in range(60_000))
+    document = problem(post(http, f'{{{keys}, "twice": 1, "twice": 2}}'), 422)
+    assert (document["code"], "'twice'" in document["detail"]) == ("duplicate_key", True)
+
+
 @pytest.mark.parametrize(
     ("number", "pointer"), [("NaN", "/batch_size"), ("Infinity", "/batch_size"), ("-Infinity", "/batch_size")]
 )
@@ -206,6 +218,7 @@ def test_a_wrong_query_parameter_of_the_list_is_named(http, query, pointer):
         ("statistics?site=norm9", "?site"),
         ("statistics?channels=10", "?channels"),
         ("statistics?channels=1;2", "?channels"),
+        ("statistics?channels=" + "9" * 5000, "?channels"),
         ("statistics?mode=test", "?mode"),
         ("events?after=-1", "?after"),
         ("model?format=onxn", "?format"),

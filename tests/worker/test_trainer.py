@@ -65,7 +65,7 @@ def test_the_order_of_reports_follows_the_run(digits):
     calls = [call for call in reporter.calls if call not in ("metrics train", "progress")]
     records = ["statistics norm1", "statistics norm2", "metrics evaluation"]
     assert calls == ["first_step", *records, "checkpoint 2", *records, "checkpoint 4"]
-    assert reporter.calls[-1] == "progress"
+    assert "progress" in reporter.calls
     assert reporter.calls.index("metrics train") < reporter.calls.index("metrics evaluation")
 
 

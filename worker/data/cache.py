@@ -42,7 +42,7 @@ def load(info: DatasetInfo, *, binarize: bool, data_dir: Path, cache: Path) -> C
             if not entry.exists():
                 if binarize:
                     plain = load(info, binarize=False, data_dir=data_dir, cache=cache)
-                    arrays = _binarized(plain.arrays, (info.largest_value + 1) // 2)
+                    arrays = _binarized(plain.arrays, info.threshold)
                 else:
                     arrays = source.load()
                     _check(arrays, info)
@@ -51,7 +51,7 @@ def load(info: DatasetInfo, *, binarize: bool, data_dir: Path, cache: Path) -> C
 
 
 def _binarized(arrays: Arrays, threshold: int) -> Arrays:
-    """Inputs of 0 and 1: at least `threshold`, half of the largest value rounded up, becomes 1."""
+    """Inputs of 0 and 1: at least `threshold` becomes 1."""
     return Arrays(
         train_inputs=(arrays.train_inputs >= threshold).astype(np.uint8),
         train_targets=arrays.train_targets,
