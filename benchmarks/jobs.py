@@ -63,7 +63,7 @@ class Installation:
         found = WorkerSettings()
         settings = WorkerSettings(
             home=folder,
-            data_dir=found.data_dir,
+            data_dir=found.data_folder,
             database_url=f"sqlite:///{folder / 'normlab.db'}",
             store_url=(folder / "store").as_uri(),
             concurrency=os.cpu_count() or 1,

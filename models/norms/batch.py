@@ -50,8 +50,9 @@ class BatchNorm(nn.Module):
 class RunningAverages:
     """The running averages of every batch norm of a model, moved together.
 
-    Two fused operations for all layers of one momentum, after each training step:
-    running = (1 - momentum) * running + momentum * batch, which is `torch.nn.BatchNorm1d`'s own rule.
+    The buffers of all layers of one momentum become views of one tensor, so that a step costs two small
+    operations however many layers there are: running = (1 - momentum) * running + momentum * batch, which is
+    `torch.nn.BatchNorm1d`'s own rule and rounding. Make it when the model is on its device.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
@@ -62,8 +63,8 @@ class RunningAverages:
         self._groups = [
             (
                 momentum,
-                [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)],
-                [buffer for norm in norms for buffer in (norm.batch_mean, norm.batch_var)],
+                _join_buffers(norms, ("running_mean", "running_var")),
+                _join_buffers(norms, ("batch_mean", "batch_var")),
             )
             for momentum, norms in by_momentum.items()
         ]
@@ -74,9 +75,8 @@ class RunningAverages:
     def update(self) -> None:
         """Take the moments of the latest batch into the running averages."""
         for momentum, running, batch in self._groups:
-            # Not one lerp: with a small momentum its rounding leaves torch's own averages by 4e-6 in float32.
-            torch._foreach_mul_(running, 1 - momentum)
-            torch._foreach_add_(running, batch, alpha=momentum)
+            # Not a lerp: with a small momentum its rounding leaves torch's own averages by 4e-6 in float32.
+            running.mul_(1 - momentum).add_(batch, alpha=momentum)
         self._updates += 1
 
     def settle(self) -> None:
@@ -84,3 +84,13 @@ class RunningAverages:
         for norm in self.norms:
             norm.num_batches_tracked += self._updates
         self._updates = 0
+
+
+def _join_buffers(norms: list[BatchNorm], names: tuple[str, str]) -> Tensor:
+    """One tensor that holds the named buffers of all norms, which become views of it."""
+    places = [(norm, name) for norm in norms for name in names]
+    joined = torch.cat([getattr(norm, name) for norm, name in places])
+    parts = joined.split([norm.features for norm, _ in places])
+    for (norm, name), part in zip(places, parts, strict=True):
+        setattr(norm, name, part)
+    return joined
