@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import torch
 
-from benchmarks.paired import Timing, stopwatch
-from benchmarks.plain import reset_torch
+from benchmarks.paired import Turns
+from benchmarks.plain import own_kernels
 from db import chunks, jobs, lease
 from db.datasets import DATASETS, DatasetName
 from db.engine import Database
@@ -82,7 +82,7 @@ class Installation:
         assert hold is not None
         return hold
 
-    def block(self, steps: int, statistics_every: int | None = None) -> Timing:
+    def block(self, steps: int, turns: Turns, statistics_every: int | None = None) -> None:
         """The first `steps` steps of a long job, until all that they recorded is in the database."""
         statistics = {"statistics": {"every": statistics_every}} if statistics_every else {}
         later = {"steps": NEVER, "evaluate": {"every": NEVER}, "checkpoint": {"every": NEVER}}
@@ -92,14 +92,20 @@ class Installation:
         device = torch.device("cpu")
         reporter = DatabaseReporter(self.database, Store(self.settings.store_url), hold, spec)
         reporter.environment(describe(device), self.cached.digest)
-        run = make_run(spec, self.cached, device)
-        asked = count()
-        with stopwatch(steps) as timing:
-            train(run, reporter, lambda: next(asked) == steps or reporter.stopped.is_set())
-            reporter.close()
-        reset_torch()
+        with own_kernels():
+            run = make_run(spec, self.cached, device)
+            asked = count()
+
+            def should_stop() -> bool:  # the loop asks before each step
+                before = next(asked)
+                if before:
+                    turns()
+                return before == steps or reporter.stopped.is_set()
+
+            with turns:
+                train(run, reporter, should_stop)
+                reporter.close()
         self._check(hold, steps)
-        return timing
 
     def _check(self, hold: Hold, steps: int) -> None:
         with self.database.read() as session:
@@ -110,18 +116,16 @@ class Installation:
         with self.database.write() as session:
             lease.cancelled(session, hold)
 
-    def whole_job(self, steps: int) -> Timing:
+    def whole_job(self, steps: int) -> None:
         """A job with every default, from the claim to its end in the database."""
         hold = self.claim({"steps": steps})
         orders = cast(Orders, SimpleNamespace(stop=None))  # nobody cancels it
-        with stopwatch(steps) as timing:
+        with own_kernels():
             run_attempt(self.settings, hold, orders)
-        reset_torch()
         with self.database.read() as session:
             status = jobs.get(session, hold.job_id).status
         if status is not Status.SUCCEEDED:
             raise RuntimeError(f"The job is {status.value}.")
-        return timing
 
 
 def temporary_folder() -> "tempfile.TemporaryDirectory[str]":

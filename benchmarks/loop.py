@@ -12,7 +12,8 @@ import argparse
 import logging
 import os
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -21,8 +22,8 @@ import torch
 
 from benchmarks import peers, plain
 from benchmarks.jobs import Installation, temporary_folder
-from benchmarks.paired import Block, Candidate, Pair, Spread, alternate, verdict
-from benchmarks.plain import Tensors
+from benchmarks.paired import TURN_STEPS, Candidate, Pair, Spread, Timing, Turns, compare, verdict
+from benchmarks.plain import PlainLoop, Tensors, own_kernels
 
 #: Steps per second of a job over those of the base, at default recording.
 TARGET = 0.95
@@ -43,23 +44,21 @@ def main() -> None:
     with temporary_folder() as folder:
         installation = Installation.under(Path(folder))
         tensors = Tensors.of(installation.cached.arrays)
-        base = partial(plain.plain_block, tensors)
-        results = compare(base, step_candidates(installation, tensors), options.blocks, options.steps)
+        candidates = step_candidates(installation, tensors)
+        turns = partial(Turns, PlainLoop(tensors), own_kernels)
+        results: Results = {candidate.name: [] for candidate in candidates}
+        for name, pair in compare(candidates, turns, options.blocks, options.steps):
+            results[name].append(pair)
         print_steps(results, options.steps)
         if options.jobs:
-            whole = partial(plain.whole_job, tensors)
-            candidates = [
-                Candidate(name=NOISE, block=whole),
-                Candidate(name=JOB, block=installation.whole_job),
-            ]
-            print_jobs(compare(whole, candidates, options.jobs, JOB_STEPS))
+            print_jobs([whole_jobs(installation, tensors) for _ in range(options.jobs)])
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loop", description="What recording costs.")
     parser.add_argument("--blocks", type=int, default=20, help="paired blocks of each candidate")
     parser.add_argument("--steps", type=int, default=1000, help="training steps of a block")
-    parser.add_argument("--jobs", type=int, default=5, help="paired whole jobs; 0 for none")
+    parser.add_argument("--jobs", type=int, default=5, help="pairs of whole jobs; 0 for none")
     return parser.parse_args()
 
 
@@ -87,22 +86,30 @@ def step_candidates(installation: Installation, tensors: Tensors) -> list[Candid
     ]
 
 
-def compare(base: Block, candidates: Sequence[Candidate], blocks: int, steps: int) -> Results:
-    """The pairs of each candidate."""
-    results: Results = {candidate.name: [] for candidate in candidates}
-    for name, pair in alternate(base, candidates, blocks, steps):
-        results[name].append(pair)
-    return results
+def whole_jobs(installation: Installation, tensors: Tensors) -> Pair:
+    """One job with every default, and the plain one after it."""
+    job = timed(partial(installation.whole_job, JOB_STEPS))
+    return Pair(steps=JOB_STEPS, candidate=job, base=timed(partial(plain.whole_job, tensors, JOB_STEPS)))
+
+
+def timed(action: Callable[[], None]) -> Timing:
+    """What an action took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    action()
+    return Timing(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
 
 
 def print_steps(results: Results, steps: int) -> None:
     """Ratios of steps per second, by CPU time and by wall time, and whether the target is reached."""
-    bases = [pair.before for pairs in results.values() for pair in pairs]
-    rates = [f"{median(t.steps_per_second(clock) for t in bases):.0f} by {name}" for clock, name in CLOCKS.items()]
-    print(f"\nSteps per second over the base's; {len(results[JOB])} paired blocks of {steps} steps.")
-    print(f"The base, `plain`, takes {' and '.join(rates)}.")
+    pairs = [pair for found in results.values() for pair in found]
+    rates = [
+        f"{median(pair.steps / getattr(pair.base, clock) for pair in pairs):.0f} by {name}"
+        for clock, name in CLOCKS.items()
+    ]
+    print(f"\nSteps per second over the base's: {len(results[JOB])} blocks of {steps} steps of each,")
+    print(f"in turns of {TURN_STEPS} steps with the base, `plain`, which takes {' and '.join(rates)}.")
     for clock, name in CLOCKS.items():
-        spreads = {row: Spread.of([pair.ratio(clock) for pair in pairs]) for row, pairs in results.items()}
+        spreads = {row: Spread.of([pair.ratio(clock) for pair in found]) for row, found in results.items()}
         print(f"\n| by {name} | median | 95 % interval | quartiles | min to max |\n|---|---|---|---|---|")
         for row, spread in spreads.items():
             ranges = " | ".join(map(_range, (spread.interval, spread.quartiles, spread.extremes)))
@@ -110,18 +117,17 @@ def print_steps(results: Results, steps: int) -> None:
         print(f"\n{JOB} / plain >= {TARGET} by {name}: {verdict(spreads[JOB], spreads[NOISE], TARGET)}.")
 
 
-def print_jobs(results: Results) -> None:
+def print_jobs(pairs: list[Pair]) -> None:
     """Seconds of whole jobs, and their ratio."""
-    print(f"\nWhole job: {JOB_STEPS} steps; {len(results[JOB])} alternated pairs. Plain tests after each tenth;")
+    print(f"\nWhole job: {JOB_STEPS} steps; {len(pairs)} alternated pairs. Plain tests after each tenth;")
     print("normlab evaluates all modes there, saves its checkpoints and keeps its records.")
-    print("\n| whole job | seconds | plain's seconds | time over plain's | min to max | by CPU time |")
-    print("|---|---|---|---|---|---|")
-    for row, pairs in results.items():
-        wall, cpu = (Spread.of([1 / pair.ratio(clock) for pair in pairs]) for clock in ("wall_s", "cpu_s"))
-        seconds = median(pair.candidate.wall_s for pair in pairs)
-        base = median((pair.before.wall_s + pair.after.wall_s) / 2 for pair in pairs)
-        ratios = f"{wall.median:.3f} | {_range(wall.extremes)} | {cpu.median:.3f}"
-        print(f"| {row} | {seconds:.2f} | {base:.2f} | {ratios} |")
+    print("\n| by | normlab's seconds | plain's seconds | time over plain's | min to max |")
+    print("|---|---|---|---|---|")
+    for clock, name in CLOCKS.items():
+        spread = Spread.of([1 / pair.ratio(clock) for pair in pairs])
+        ours = median(getattr(pair.candidate, clock) for pair in pairs)
+        base = median(getattr(pair.base, clock) for pair in pairs)
+        print(f"| {name} | {ours:.2f} | {base:.2f} | {spread.median:.3f} | {_range(spread.extremes)} |")
 
 
 def _range(bounds: tuple[float, float]) -> str:

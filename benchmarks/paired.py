@@ -1,100 +1,123 @@
-"""Paired comparison: every block of a candidate stands between two blocks of the base.
+"""Paired comparison: a candidate and the base train in turns, a few steps each, in one process.
 
-A shared machine speeds up and slows down by more than what is to be measured. Neighbouring blocks see nearly the
-same machine, so their ratio is steadier than either; how steady it is, the base against itself tells.
+A shared machine speeds up and slows down by more than what is to be measured, within seconds. Turns of some
+hundredths of a second see the same machine, so the ratio of two blocks made of them is steady; how steady it is,
+the base against itself tells.
 """
 
 import gc
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: Steps of a turn: long against the switch, short against the machine's moods.
+TURN_STEPS = 50
 #: Seed of the orders of the rounds.
 ORDER_SEED = 0
 #: Resamples of a bootstrap interval, and their seed.
 RESAMPLES, RESAMPLING_SEED = 10_000, 0
 
+#: Trains so many steps more.
+Base = Callable[[int], None]
+
 
 @dataclass(kw_only=True)
 class Timing:
-    """What a block took: seconds on the clock, and seconds of CPU over all threads of the process."""
+    """What some steps took: seconds on the clock, and seconds of CPU."""
 
-    steps: int
     wall_s: float = 0.0
     cpu_s: float = 0.0
-
-    def start(self) -> None:
-        """What comes from here on counts."""
-        gc.collect()  # garbage of what came before is not ours
-        self.wall_s, self.cpu_s = -time.perf_counter(), -time.process_time()
-
-    def stop(self) -> None:
-        """What comes from here on does not count."""
-        self.wall_s += time.perf_counter()
-        self.cpu_s += time.process_time()
-
-    def steps_per_second(self, clock: str) -> float:
-        """The rate by `wall_s` or `cpu_s`."""
-        return self.steps / float(getattr(self, clock))
-
-
-#: Takes `steps` training steps and returns what they took, without what comes before and after them.
-Block = Callable[[int], Timing]
-
-
-@contextmanager
-def stopwatch(steps: int) -> Iterator[Timing]:
-    """Time the body."""
-    timing = Timing(steps=steps)
-    timing.start()
-    yield timing
-    timing.stop()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """What is compared with the base. A slow one may take only a `share` of the steps of a block."""
-
-    name: str
-    block: Block
-    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A block of a candidate, and the blocks of the base before and after it."""
+    """The same number of steps of a candidate and of the base."""
 
+    steps: int
     candidate: Timing
-    before: Timing
-    after: Timing
+    base: Timing
 
     def ratio(self, clock: str) -> float:
-        """Steps per second of the candidate over the mean of the base's."""
-        base = (self.before.steps_per_second(clock) + self.after.steps_per_second(clock)) / 2
-        return self.candidate.steps_per_second(clock) / base
+        """Steps per second of the candidate over the base's, by `wall_s` or `cpu_s`."""
+        return float(getattr(self.base, clock) / getattr(self.candidate, clock))
 
 
-def alternate(base: Block, candidates: Sequence[Candidate], blocks: int, steps: int) -> Iterator[tuple[str, Pair]]:
-    """Base, candidate, base, another candidate, base and so on, `blocks` times; a short round warms up.
+class Turns:
+    """A block of a candidate. It calls this once for each of its steps, in a `with` around what is timed.
 
-    Each round has its own order, so that no candidate always follows the same one.
+    The candidate is charged with all that the process does meanwhile, on any thread, but for the base's turns.
+    """
+
+    def __init__(self, base: Base, base_settings: Callable[[], AbstractContextManager[None]]) -> None:
+        self._base = base
+        self._base_settings = base_settings
+        self._base_timing = Timing()
+        self._taken = 0
+
+    def __enter__(self) -> Self:
+        gc.collect()  # garbage of what came before is not ours
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        base = self._base_timing
+        self._candidate_timing = Timing(
+            wall_s=time.perf_counter() - self._wall - base.wall_s,
+            cpu_s=time.process_time() - self._cpu - base.cpu_s,
+        )
+
+    def __call__(self) -> None:
+        """A step of the candidate has been taken."""
+        self._taken += 1
+        if self._taken % TURN_STEPS == 0:
+            with self._base_settings():
+                wall, cpu = time.perf_counter(), time.thread_time()
+                self._base(TURN_STEPS)
+                self._base_timing.cpu_s += time.thread_time() - cpu
+                self._base_timing.wall_s += time.perf_counter() - wall
+
+    def pair(self) -> Pair:
+        """What the block took."""
+        return Pair(steps=self._taken, candidate=self._candidate_timing, base=self._base_timing)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What is compared with the base. A slow one may take only a `share` of the steps of a block.
+
+    `block` takes so many steps of a new training; its turns are given to it.
+    """
+
+    name: str
+    block: Callable[[int, Turns], None]
+    share: float = 1.0
+
+
+def compare(
+    candidates: Sequence[Candidate], turns: Callable[[], Turns], blocks: int, steps: int
+) -> Iterator[tuple[str, Pair]]:
+    """`blocks` rounds of all candidates, after a short one that warms up; each round has its own order.
+
+    `steps` of a block are whole turns.
     """
     for candidate in candidates:
-        base(steps // 10)
-        candidate.block(max(1, steps // 10))
-    before = base(steps)
+        candidate.block(2 * TURN_STEPS, turns())
     orders = random.Random(ORDER_SEED)
     for _ in range(blocks):
         for candidate in orders.sample(candidates, len(candidates)):
-            timing = candidate.block(max(1, int(steps * candidate.share)))
-            after = base(steps)
-            yield candidate.name, Pair(candidate=timing, before=before, after=after)
-            before = after
+            count = max(1, int(steps * candidate.share) // TURN_STEPS) * TURN_STEPS
+            block = turns()
+            candidate.block(count, block)
+            yield candidate.name, block.pair()
 
 
 @dataclass(frozen=True, kw_only=True)

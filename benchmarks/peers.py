@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from typing import Any
 
 import lightning
 import torch
@@ -9,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.paired import Timing
+from benchmarks.paired import Turns
 from benchmarks.plain import Tensors, loader_of, network, optimizer_of
 
 VERSION = lightning.__version__
@@ -18,10 +19,10 @@ VERSION = lightning.__version__
 class Classifier(LightningModule):
     """The network with its loss, logged at each step. Timed from before the first step to after the last."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, turns: Turns) -> None:
         super().__init__()
         self.network = network()
-        self.timing = Timing(steps=steps)
+        self.turns = turns
 
     def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
         inputs, targets = batch
@@ -33,14 +34,17 @@ class Classifier(LightningModule):
         return optimizer_of(self.network)
 
     def on_train_start(self) -> None:
-        self.timing.start()
+        self.turns.__enter__()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.turns()
 
     def on_train_end(self) -> None:
-        self.timing.stop()
+        self.turns.__exit__(None, None, None)
 
 
-def lightning_block(tensors: Tensors, steps: int) -> Timing:
-    """`steps` steps with bars, checkpoints, summaries and loggers off; starting and ending are not timed."""
+def lightning_block(tensors: Tensors, steps: int, turns: Turns) -> None:
+    """Bars, checkpoints, summaries and loggers are off; starting and ending are not timed."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     trainer = Trainer(
         accelerator="cpu",
@@ -51,8 +55,6 @@ def lightning_block(tensors: Tensors, steps: int) -> Timing:
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    classifier = Classifier(steps)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(classifier, loader_of(tensors))
-    return classifier.timing
+        trainer.fit(Classifier(turns), loader_of(tensors))

@@ -1,16 +1,16 @@
 """The job as one writes it by hand in torch: the base of the comparison, and two usual variants of it."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils import deterministic
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.paired import Timing, stopwatch
+from benchmarks.paired import Turns
 from worker.data.arrays import Arrays
 from worker.seeding import seed_everything
 
@@ -113,28 +113,54 @@ def test_accuracy(model: nn.Module, tensors: Tensors) -> float:
     return correct / len(tensors.test_targets)
 
 
-def reset_torch() -> None:
-    """Torch as a script finds it: a job asks for deterministic kernels, the other candidates do not."""
+@contextmanager
+def own_kernels() -> Iterator[None]:
+    """Torch as a script finds it: a job asks for deterministic kernels, a plain loop does not."""
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(False)
-    deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
 
 
-def plain_block(tensors: Tensors, steps: int, trainer: Callable[..., None] = train) -> Timing:
-    """`steps` steps of a loop over tensors in memory."""
+class PlainLoop:
+    """The base: a loop over tensors in memory that goes on from where it was."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self.model = network()
+        self._optimizer = optimizer_of(self.model)
+        self._batches = shuffled(tensors.train_inputs, tensors.train_targets)
+
+    def __call__(self, steps: int) -> None:
+        train(self.model, self._optimizer, islice(self._batches, steps))
+
+
+Trainer = Callable[[nn.Module, torch.optim.Optimizer, Iterable[Batch]], None]
+
+
+def plain_block(tensors: Tensors, steps: int, turns: Turns, trainer: Trainer = train) -> None:
+    """A loop over tensors in memory, once more."""
     model = network()
     optimizer = optimizer_of(model)
-    with stopwatch(steps) as timing:
-        trainer(model, optimizer, islice(shuffled(tensors.train_inputs, tensors.train_targets), steps))
-    return timing
+    with turns:
+        batches = shuffled(tensors.train_inputs, tensors.train_targets)
+        trainer(model, optimizer, in_turns(islice(batches, steps), turns))
 
 
-def deterministic_block(tensors: Tensors, steps: int) -> Timing:
+def in_turns(batches: Iterable[Batch], turns: Turns) -> Iterator[Batch]:
+    """The same batches; after the step on each, a turn may be the base's."""
+    for batch in batches:
+        yield batch
+        turns()
+
+
+def deterministic_block(tensors: Tensors, steps: int, turns: Turns) -> None:
     """The plain loop with what a job asks of torch's kernels."""
-    seed_everything(0)
-    try:
-        return plain_block(tensors, steps)
-    finally:
-        reset_torch()
+    with own_kernels():
+        seed_everything(0)
+        plain_block(tensors, steps, turns)
 
 
 def loader_of(tensors: Tensors) -> "DataLoader[tuple[Tensor, ...]]":
@@ -143,22 +169,17 @@ def loader_of(tensors: Tensors) -> "DataLoader[tuple[Tensor, ...]]":
     return DataLoader(samples, batch_size=BATCH_SIZE, shuffle=True, num_workers=0)
 
 
-def loader_block(tensors: Tensors, steps: int) -> Timing:
-    """`steps` steps of the plain loop, fed by a `DataLoader`."""
+def loader_block(tensors: Tensors, steps: int, turns: Turns) -> None:
+    """The plain loop, fed by a `DataLoader`."""
     model, loader = network(), loader_of(tensors)
     optimizer = optimizer_of(model)
-    with stopwatch(steps) as timing:
-        train(model, optimizer, islice(chain.from_iterable(repeat(loader)), steps))
-    return timing
+    with turns:
+        train(model, optimizer, in_turns(islice(chain.from_iterable(repeat(loader)), steps), turns))
 
 
-def whole_job(tensors: Tensors, steps: int) -> Timing:
+def whole_job(tensors: Tensors, steps: int) -> None:
     """A job from its first weights to its last step, with one test of the network after each tenth."""
-    with stopwatch(steps) as timing:
-        model = network()
-        optimizer = optimizer_of(model)
-        batches = shuffled(tensors.train_inputs, tensors.train_targets)
-        for _ in range(10):
-            train(model, optimizer, islice(batches, steps // 10))
-            test_accuracy(model, tensors)
-    return timing
+    loop = PlainLoop(tensors)
+    for _ in range(10):
+        loop(steps // 10)
+        test_accuracy(loop.model, tensors)

@@ -113,7 +113,9 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
         optimizer=optimizer,
         averages=averages,
         recorder=StepRecorder(spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
-        statistics=SiteStatistics(model, sites(blueprint), units_to_record(spec), spec.statistics.percentiles),
+        statistics=SiteStatistics(
+            model, sites(blueprint), averages, units_to_record(spec), spec.statistics.percentiles
+        ),
         evaluator=Evaluator(model, data, batch_size=spec.batch_size, modes=spec.evaluate.modes),
     )
 

@@ -1,10 +1,15 @@
 """Batch normalization whose mini-batch moments can be read at no extra cost."""
 
 from collections.abc import Iterable
+from itertools import groupby
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Array = NDArray[np.floating]
 
 
 class BatchNorm(nn.Module):
@@ -48,33 +53,36 @@ class BatchNorm(nn.Module):
 
 
 class RunningAverages:
-    """The running averages of every batch norm of a model, moved together.
+    """The moments of every batch norm of a model, moved and copied together.
 
-    The buffers of all layers of one momentum become views of one tensor, so that a step costs two small
-    operations however many layers there are: running = (1 - momentum) * running + momentum * batch, which is
-    `torch.nn.BatchNorm1d`'s own rule and rounding. Make it when the model is on its device.
+    The buffers of all layers become views of one tensor, so that a step costs two small operations however many
+    layers there are: running = (1 - momentum) * running + momentum * batch, which is `torch.nn.BatchNorm1d`'s own
+    rule and rounding. Make it when the model is on its device.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        self.norms = [m for m in modules if isinstance(m, BatchNorm)]
-        by_momentum: dict[float, list[BatchNorm]] = {}
+        found = [m for m in modules if isinstance(m, BatchNorm)]
+        self.norms = sorted(found, key=lambda norm: norm.momentum)  # layers of one momentum lie together
+        self._joined = _join_buffers(self.norms)
+        self._places: dict[BatchNorm, tuple[slice, slice]] = {}
+        end = 0
         for norm in self.norms:
-            by_momentum.setdefault(norm.momentum, []).append(norm)
+            start, middle, end = end, end + norm.features, end + 2 * norm.features
+            self._places[norm] = slice(start, middle), slice(middle, end)
         self._groups = [
-            (
-                momentum,
-                _join_buffers(norms, ("running_mean", "running_var")),
-                _join_buffers(norms, ("batch_mean", "batch_var")),
-            )
-            for momentum, norms in by_momentum.items()
+            (momentum, *self._joined[:, self._span(list(norms))].unbind())
+            for momentum, norms in groupby(self.norms, key=lambda norm: norm.momentum)
         ]
         # Counted here, not on the device: one addition a step in place of one a layer.
         self._updates = 0
 
+    def _span(self, norms: list[BatchNorm]) -> slice:
+        return slice(self._places[norms[0]][0].start, self._places[norms[-1]][1].stop)
+
     @torch.no_grad()
     def update(self) -> None:
         """Take the moments of the latest batch into the running averages."""
-        for momentum, running, batch in self._groups:
+        for momentum, batch, running in self._groups:
             # Not a lerp: with a small momentum its rounding leaves torch's own averages by 4e-6 in float32.
             running.mul_(1 - momentum).add_(batch, alpha=momentum)
         self._updates += 1
@@ -85,12 +93,36 @@ class RunningAverages:
             norm.num_batches_tracked += self._updates
         self._updates = 0
 
+    def copy(self) -> Tensor:
+        """The moments of all norms as they are now, for `of`: (2, values), of the latest batch and running."""
+        return self._joined.clone()
 
-def _join_buffers(norms: list[BatchNorm], names: tuple[str, str]) -> Tensor:
-    """One tensor that holds the named buffers of all norms, which become views of it."""
-    places = [(norm, name) for norm in norms for name in names]
-    joined = torch.cat([getattr(norm, name) for norm, name in places])
-    parts = joined.split([norm.features for norm, _ in places])
-    for (norm, name), part in zip(places, parts, strict=True):
-        setattr(norm, name, part)
+    def of(self, norm: BatchNorm, copies: Array) -> dict[str, Array]:
+        """One norm's part of some copies. copies: (rows, 2, values), on the host.
+
+        Returns (rows, features) each: `train.mean` and `train.var` of the batch, the variance unbiased as the
+        kernel leaves it, and `eval.mean` and `eval.var` as stored.
+        """
+        mean, var = self._places[norm]
+        return {
+            "train.mean": copies[:, 0, mean],
+            "train.var": copies[:, 0, var],
+            "eval.mean": copies[:, 1, mean],
+            "eval.var": copies[:, 1, var],
+        }
+
+
+def _join_buffers(norms: list[BatchNorm]) -> Tensor:
+    """One tensor that holds the moments of all norms, whose buffers become views of it: (2, values)."""
+    if not norms:
+        return torch.empty(2, 0)
+    rows = []
+    for names in (("batch_mean", "batch_var"), ("running_mean", "running_var")):
+        rows.append(torch.cat([getattr(norm, name) for norm in norms for name in names]))
+    joined = torch.stack(rows)
+    sizes = [norm.features for norm in norms for _ in range(2)]
+    (batch, running) = (row.split(sizes) for row in joined)
+    for index, norm in enumerate(norms):
+        norm.batch_mean, norm.batch_var = batch[2 * index : 2 * index + 2]
+        norm.running_mean, norm.running_var = running[2 * index : 2 * index + 2]
     return joined

@@ -13,6 +13,7 @@ from models.catalog import ActivationName, NormName
 from models.networks.mlp import mlp
 from models.norms.batch import RunningAverages
 from models.shapes import sites
+from worker.percentiles import OutputPercentiles
 from worker.statistics import SiteRows, SiteStatistics
 
 PERCENTILES = (0.0, 12.5, 50.0, 85.0, 100.0)
@@ -36,8 +37,8 @@ class Recording:
     def __init__(self, blueprint: Blueprint, units=UNITS, percentiles: Sequence[float] = PERCENTILES) -> None:
         torch.manual_seed(0)
         self.model = build(blueprint).train()
-        self.statistics = SiteStatistics(self.model, sites(blueprint), units, percentiles)
         self.averages = RunningAverages(self.model.modules())
+        self.statistics = SiteStatistics(self.model, sites(blueprint), self.averages, units, percentiles)
         self.inputs: dict[str, list[np.ndarray]] = {site.name: [] for site in sites(blueprint)}
         self.outputs: dict[str, list[np.ndarray]] = {site.name: [] for site in sites(blueprint)}
         self.running: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in self.inputs}
@@ -109,6 +110,19 @@ def test_percentiles_are_numpys_linear_ones_of_the_chosen_units_output(norm):
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("pending", [1, 50, 10**6])
+def test_percentiles_do_not_depend_on_how_many_steps_are_sorted_at_once(pending, monkeypatch):
+    monkeypatch.setattr("worker.percentiles.PENDING_VALUES", pending)
+    outputs = [torch.randn(samples, 4) for samples in (8, 8, 3, 8, 8, 8)]
+    percentiles = OutputPercentiles(torch.tensor([3, 0]), [15, 85])
+    for output in outputs:
+        percentiles.take(output)
+    found = percentiles.flush()
+    for name in ("15", "85"):
+        expected = [np.percentile(output[:, [3, 0]], int(name), axis=0) for output in outputs]
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5)
+
+
 def test_moments_of_images_are_over_every_position():
     blueprint = Blueprint(
         architecture="test",
@@ -121,7 +135,7 @@ def test_moments_of_images_are_over_every_position():
     torch.manual_seed(0)
     model = build(blueprint)
     model.register_parameter("anchor", nn.Parameter(torch.zeros(1)))
-    statistics = SiteStatistics(model, [site], {"norm": [2]}, [50])
+    statistics = SiteStatistics(model, [site], RunningAverages(model.modules()), {"norm": [2]}, [50])
     x = torch.randn(6, 3, 4, 5) * 2 - 1
     y = statistics.watch(model.train(), x)
     statistics.take(1, len(x))
