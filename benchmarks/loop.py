@@ -9,6 +9,7 @@ number of the block is committed. MNIST comes from `NORMLAB_DATA_DIR`, or from t
 """
 
 import argparse
+import gc
 import logging
 import os
 import platform
@@ -39,6 +40,7 @@ Results = dict[str, list[Pair]]
 def main() -> None:
     options = parse()
     torch.set_num_threads(1)
+    gc.freeze()  # as a worker's fork server does: a collection need not walk what is imported
     logging.getLogger().setLevel(logging.WARNING)
     print(f"torch {torch.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, one thread")
     with temporary_folder() as folder:

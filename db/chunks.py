@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import sqlalchemy as sa
@@ -27,7 +28,13 @@ METRICS, STATISTICS = "metrics", "statistics"
 
 #: job, kind, stream, attempt, number.
 ChunkKey = tuple[str, str, str, int, int]
-_KEY = sa.tuple_(Chunk.job_id, Chunk.kind, Chunk.stream, Chunk.attempt, Chunk.number)
+_KEY_COLUMNS = ("job_id", "kind", "stream", "attempt", "number")
+_KEY = sa.tuple_(*(getattr(Chunk, name) for name in _KEY_COLUMNS))
+
+# On the table, not on the class: the ORM's own book-keeping would cost more than the write.
+_TABLE = cast(sa.Table, Chunk.__table__)
+_INSERT = sa.insert(_TABLE)
+_DELETE = sa.delete(_TABLE).where(*(_TABLE.c[name] == sa.bindparam(f"old_{name}") for name in _KEY_COLUMNS))
 
 
 class ChunkWriter:
@@ -51,17 +58,16 @@ class ChunkWriter:
         self._open.append(frame)
         self._has_news = True
 
-    def write(self, session: Session) -> None:
-        """Store what has come since the last commit."""
+    def rows(self) -> list[dict[str, object]]:
+        """What has come since the last commit, as rows of the table."""
         if not self._has_news:
-            return
+            return []
         self._open = [concatenate(self._open)]
-        rows = len(self._open[0].steps)
-        for number, start in enumerate(range(0, rows, self._rows), self._number):
-            part = self._open[0].take(slice(start, start + self._rows))
-            row = {**self._key, "number": number}
-            session.execute(sa.delete(Chunk).where(_KEY == sa.tuple_(*row.values())))
-            session.execute(sa.insert(Chunk).values(**row, **_encode(part)))
+        frame = self._open[0]
+        return [
+            {**self._key, "number": number, **_encode(frame.take(slice(start, start + self._rows)))}
+            for number, start in enumerate(range(0, len(frame.steps), self._rows), self._number)
+        ]
 
     def committed(self) -> None:
         """What was written is safe: keep only the chunk that is not full."""
@@ -70,6 +76,14 @@ class ChunkWriter:
             self._number += full
             self._open = [self._open[0].take(slice(full * self._rows, None))] if rest else []
             self._has_news = False
+
+
+def write(session: Session, writers: Sequence[ChunkWriter]) -> None:
+    """Store what has come to some streams since their last commit, in two statements however many they are."""
+    rows = [row for writer in writers for row in writer.rows()]
+    if rows:
+        session.execute(_DELETE, [{f"old_{name}": row[name] for name in _KEY_COLUMNS} for row in rows])
+        session.execute(_INSERT, rows)
 
 
 def _encode(frame: Frame) -> dict[str, object]:

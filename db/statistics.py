@@ -27,14 +27,15 @@ OVER_CHANNELS: dict[str, Callable[..., Floats]] = {"mean": np.mean, "min": np.mi
 
 
 class SiteWriter:
-    """The streams of one site, as the attempt that writes them holds them."""
+    """The streams of one site, as the attempt that writes them holds them; `chunks.write` stores them."""
 
     def __init__(self, hold: Hold, site: str, row_bytes: int) -> None:
         rows = capacity(row_bytes)
-        self._channels, self._summary, self._percentiles = (
+        self.streams = tuple(
             ChunkWriter(hold, chunks.STATISTICS, f"{site}/{view}", rows)
             for view in ("channels", "summary", "percentiles")
         )
+        self._channels, self._summary, self._percentiles = self.streams
 
     def add(self, steps: Sequence[int], moments: Mapping[str, Floats], percentiles: Mapping[str, Floats]) -> None:
         """moments: name to (rows, channels); percentiles: name to (rows, units)."""
@@ -47,16 +48,6 @@ class SiteWriter:
         self._summary.add(Frame.of(steps, summary))
         if percentiles:
             self._percentiles.add(Frame.of(steps, percentiles))
-
-    def write(self, session: Session) -> None:
-        """Store what has come since the last write."""
-        for writer in (self._channels, self._summary, self._percentiles):
-            writer.write(session)
-
-    def committed(self) -> None:
-        """What was written is safe."""
-        for writer in (self._channels, self._summary, self._percentiles):
-            writer.committed()
 
 
 @dataclass(frozen=True, kw_only=True)

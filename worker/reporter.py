@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db import checkpoints, lease
+from db import checkpoints, chunks, lease
 from db.checkpoints import ModelFile
 from db.chunks import METRICS, ChunkWriter
 from db.engine import Database
@@ -162,12 +162,12 @@ class DatabaseReporter:
         if not self._has_news:
             return
         values = {**self._values, "latest": self._latest, "best": self._best}
-        writers: list[ChunkWriter | SiteWriter] = [*self._streams.values(), *self._sites.values()]
+        sites = (stream for site in self._sites.values() for stream in site.streams)
+        writers = [*self._streams.values(), *sites]
 
         def write(session: Session) -> None:
             lease.record(session, self._hold, **values)
-            for writer in writers:
-                writer.write(session)
+            chunks.write(session, writers)
 
         self._commit(write)
         for writer in writers:

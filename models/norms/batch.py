@@ -79,7 +79,6 @@ class RunningAverages:
     def _span(self, norms: list[BatchNorm]) -> slice:
         return slice(self._places[norms[0]][0].start, self._places[norms[-1]][1].stop)
 
-    @torch.no_grad()
     def update(self) -> None:
         """Take the moments of the latest batch into the running averages."""
         for momentum, batch, running in self._groups:

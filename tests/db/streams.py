@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from db import metrics
+from db import chunks, metrics
 from db.chunks import METRICS, ChunkWriter
 from db.engine import Database
 from db.frames import Frame
@@ -43,7 +43,7 @@ def write(database: Database, writer: ChunkWriter, frames: Sequence[Frame]) -> N
     for frame in frames:
         writer.add(frame)
         with database.write() as session:
-            writer.write(session)
+            chunks.write(session, [writer])
         writer.committed()
 
 

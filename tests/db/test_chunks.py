@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from db import chunks
 from db.chunks import METRICS, ChunkWriter
 from db.frames import CHUNK_ROWS, Frame
 from db.metrics import PAGE_STEPS
@@ -77,13 +78,13 @@ def test_a_failed_transaction_and_its_retry_neither_lose_nor_double_rows(databas
         writer.add(piece)
         if fail:
             with crashing(database) as session:
-                writer.write(session)
+                chunks.write(session, [writer])
         else:
             with database.write() as session:
-                writer.write(session)
+                chunks.write(session, [writer])
             writer.committed()
     with database.write() as session:
-        writer.write(session)
+        chunks.write(session, [writer])
     writer.committed()
     assert_holds([read(database, hold.job_id)], frame)
     assert sum(chunk_rows(database, hold.job_id)) == len(frame.steps)
@@ -94,7 +95,7 @@ def test_a_write_without_news_changes_nothing(database):
     writer = write_stream(database, hold, rows_of(10))
     for _ in range(2):
         with database.write() as session:
-            writer.write(session)
+            chunks.write(session, [writer])
         writer.committed()
     write(database, writer, [rows_of(5, first_step=11)])
     assert chunk_rows(database, hold.job_id) == [15]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import lease, statistics
+from db import chunks, lease, statistics
 from db.cursor import Cursor
 from db.frames import capacity
 from db.statistics import PAGE_NUMBERS, SiteWriter, StatisticsPage, StatisticsQuery
@@ -39,8 +39,9 @@ def write(database, hold, name: str, site: Site, size: int | None = None, writer
         percentiles = {key: values[part] for key, values in site.percentiles.items()}
         writer.add(site.steps[part], moments, percentiles)
         with database.write() as session:
-            writer.write(session)
-        writer.committed()
+            chunks.write(session, writer.streams)
+        for stream in writer.streams:
+            stream.committed()
     return writer
 
 
