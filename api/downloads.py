@@ -29,6 +29,7 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
 
     Raises:
         ProblemError: 416, the range lies outside the file.
+        FileMissing: the store has it no more.
     """
     etag = f'"{artifact.sha256}"'
     headers = {
@@ -54,7 +55,7 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
     headers["Content-Length"] = str(length)
     if is_head:
         return Response(status_code=status, headers=headers, media_type=artifact.media_type)
-    content = store.stream(artifact.store_key, span.start, length)
+    content = store.open(artifact.store_key, span.start, length)
     return StreamingResponse(content, status, headers, media_type=artifact.media_type)
 
 

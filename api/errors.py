@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.problems import FieldError, ProblemError
 from api.strict import UnreadableBody
 from api.validation import field_errors
-from db.errors import InvalidCursor, NormlabError, NotFound, TransitionRefused
+from db.errors import FileMissing, InvalidCursor, NormlabError, NotFound, TransitionRefused
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,9 @@ def to_problem(request: Request, error: Exception) -> ProblemError:
         case TransitionRefused():
             detail = f"{error} It can while it is {', '.join(error.allowed)}."
             return ProblemError(409, error.code, "Not possible now", detail, allowed=error.allowed)
+        case FileMissing():
+            log.error("The store has no file %s.", error.key)
+            return ProblemError(410, error.code, "Gone", str(error))
         case NormlabError():
             return ProblemError(409, error.code, "Not possible now", str(error))
         case RequestValidationError():

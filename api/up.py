@@ -1,6 +1,7 @@
 """API and worker on one machine: started together, watched, stopped together."""
 
 import http.client
+import math
 import os
 import signal
 import subprocess
@@ -13,8 +14,8 @@ from types import FrameType
 from api.settings import ApiSettings
 from db.settings import WorkerSettings
 
-#: Seconds for the parts to get ready, and for each to stop.
-START_TIMEOUT = 120.0
+#: Seconds after which slow parts are spoken of, and that each has to stop.
+START_PATIENCE = 60.0
 STOP_TIMEOUT = 60.0
 
 EXAMPLE = """\
@@ -68,12 +69,15 @@ def _start(module: list[str], environment: dict[str, str]) -> subprocess.Popen[b
 def _wait_until_ready(
     api: ApiSettings, ready_file: Path, parts: dict[str, subprocess.Popen[bytes]], stop: threading.Event
 ) -> bool:
-    deadline = time.monotonic() + START_TIMEOUT
-    while not stop.wait(0.05) and time.monotonic() < deadline:
+    patience = time.monotonic() + START_PATIENCE
+    while not stop.wait(0.05):
         if any(part.poll() is not None for part in parts.values()):
             return False
         if ready_file.exists() and _answers(api):
             return True
+        if time.monotonic() > patience:
+            print(f"Not ready after {START_PATIENCE:.0f} s; still waiting.", file=sys.stderr, flush=True)
+            patience = math.inf
     return False
 
 

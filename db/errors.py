@@ -45,6 +45,16 @@ class NoModelYet(NormlabError):
         super().__init__(f"Job {job_id} is {status} and has no saved model.")
 
 
+class FileMissing(NormlabError):
+    """A file that the database knows and the store has no more."""
+
+    code = "file_missing"
+
+    def __init__(self, key: str) -> None:
+        super().__init__("The file is no longer in the store. Train again, or have the store restored.")
+        self.key = key
+
+
 class AttemptSuperseded(NormlabError):
     """A write of an attempt that no longer holds the job."""
 

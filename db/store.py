@@ -4,12 +4,18 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import obstore
 import uuid_utils
 from obstore.store import LocalStore, ObjectStore, from_url
+
+from db.errors import FileMissing
+
+if TYPE_CHECKING:  # the type has no name at run time
+    from obstore import GetResult
 
 #: Bytes that a download hands on at a time.
 PART_BYTES = 1 << 20
@@ -46,13 +52,18 @@ class Store:
         """The whole of a file."""
         return bytes(obstore.get(self._store, key).bytes())
 
-    async def stream(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
-        """`length` bytes of a file from `start`, in parts."""
-        if length == 0:
-            return
-        result = await obstore.get_async(self._store, key, options={"range": (start, start + length)})
-        async for part in result.stream(min_chunk_size=PART_BYTES):
-            yield bytes(part)
+    def open(self, key: str, start: int, length: int) -> AsyncIterator[bytes]:
+        """`length` bytes of a file from `start`, in parts.
+
+        Raises:
+            FileMissing: there is no such file; raised here, before the first part is asked for.
+        """
+        if not length:
+            return _parts(None)
+        try:
+            return _parts(obstore.get(self._store, key, options={"range": (start, start + length)}))
+        except FileNotFoundError as error:
+            raise FileMissing(key) from error
 
     def delete(self, keys: list[str]) -> None:
         """Remove files."""
@@ -65,3 +76,9 @@ class Store:
         self.put(key, b"ok")
         self.get(key)
         self.delete([key])
+
+
+async def _parts(result: "GetResult | None") -> AsyncIterator[bytes]:
+    if result is not None:
+        async for part in result.stream(min_chunk_size=PART_BYTES):
+            yield bytes(part)

@@ -6,6 +6,7 @@ import hashlib
 import pytest
 from obstore.exceptions import GenericError
 
+from db.errors import FileMissing
 from db.settings import Settings
 from db.store import Store
 
@@ -26,11 +27,17 @@ def test_a_part_of_a_file_is_streamed(tmp_path):
     store.put("a", bytes(range(200)))
 
     async def read(start: int, length: int) -> bytes:
-        return b"".join([part async for part in store.stream("a", start, length)])
+        return b"".join([part async for part in store.open("a", start, length)])
 
     assert asyncio.run(read(10, 20)) == bytes(range(10, 30))
     assert asyncio.run(read(0, 200)) == bytes(range(200))
     assert asyncio.run(read(5, 0)) == b""
+
+
+def test_a_file_that_is_gone_is_told_before_anything_is_read(tmp_path):
+    store = Store((tmp_path / "store").as_uri())
+    with pytest.raises(FileMissing, match="no longer in the store"):
+        store.open("a", 0, 10)
 
 
 def test_a_check_leaves_nothing_and_fails_where_nothing_can_be_written(tmp_path):
