@@ -24,8 +24,8 @@ class OutputPercentiles:
         self._pending_values = 0
 
     def take(self, output: Tensor) -> None:
-        """Keep a step. output: (values, channels)."""
-        chosen = output.index_select(1, self._units).float()
+        """Keep a step. output: (N, C) or (N, C, *)."""
+        chosen = output.index_select(1, self._units).movedim(1, -1).flatten(0, -2).float()
         self._pending.append(chosen)
         self._pending_values += chosen.numel()
         if self._pending_values >= PENDING_VALUES:

@@ -28,6 +28,7 @@ def make_celery(settings: Settings) -> Celery:
     app.conf.update(
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
+        broker_transport="worker.folder_broker:Transport" if _embedded(settings) else None,
         broker_transport_options=_transport_options(settings),
         # A message is worthless once the job's row is claimed: nothing to acknowledge late, nothing to return.
         task_acks_late=False,
@@ -41,8 +42,12 @@ def make_celery(settings: Settings) -> Celery:
     return app
 
 
+def _embedded(settings: Settings) -> bool:
+    return settings.broker_url.startswith("filesystem:")
+
+
 def _transport_options(settings: Settings) -> dict[str, object]:
-    if not settings.broker_url.startswith("filesystem:"):
+    if not _embedded(settings):
         return {"health_check_interval": 25, "socket_timeout": 30, "socket_connect_timeout": 5}
     folders = {name: settings.messages / name for name in ("queue", "control", "processed")}
     for folder in folders.values():

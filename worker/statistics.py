@@ -80,8 +80,7 @@ class SiteStatistics:
 
     def _keep(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            # (N, C, *) to (values, C)
-            self._outputs[name] = output.detach().movedim(1, -1).flatten(0, -2)
+            self._outputs[name] = output.detach()
 
         return hook
 
@@ -92,7 +91,9 @@ class SiteStatistics:
         self._samples.append(samples)
         self._copies.append(self._averages.copy())
         for name, moments in self._moments.items():
-            var, mean = torch.var_mean(self._outputs[name], dim=0, correction=0)
+            output = self._outputs[name]
+            but_channels = [0, *range(2, output.dim())]
+            var, mean = torch.var_mean(output, dim=but_channels, correction=0)
             moments.append(torch.stack((mean, var)))
         for name, percentiles in self._percentiles.items():
             percentiles.take(self._outputs[name])
@@ -103,29 +104,30 @@ class SiteStatistics:
         if not self._steps:
             return []
         steps = [step for step in self._steps if last_step is None or step <= last_step]
-        copies = torch.stack(self._copies).cpu().numpy()
-        rows = [
-            SiteRows(
-                site=name,
-                steps=steps,
-                moments=_first(len(steps), self._moments_of(name, copies)),
-                percentiles=_first(
-                    len(steps), self._percentiles[name].flush() if name in self._percentiles else {}
-                ),
+        copies = torch.stack(self._copies).cpu()
+        rows = []
+        for name in self._sites:
+            moments = {key: values.numpy() for key, values in self._moments_of(name, copies).items()}
+            percentiles = self._percentiles[name].flush() if name in self._percentiles else {}
+            rows.append(
+                SiteRows(
+                    site=name,
+                    steps=steps,
+                    moments=_first(len(steps), moments),
+                    percentiles=_first(len(steps), percentiles),
+                )
             )
-            for name in self._sites
-        ]
         self._clear()
         return rows if steps else []
 
-    def _moments_of(self, name: str, copies: Array) -> dict[str, Array]:
+    def _moments_of(self, name: str, copies: Tensor) -> dict[str, Tensor]:
         """A site's moments at the recorded steps; the variance of a batch is the biased one, which normalized."""
         if name not in self._norms:
-            stacked = torch.stack(self._moments[name]).cpu().numpy()
-            return {"train.mean": stacked[:, 0], "train.var": stacked[:, 1]}
+            mean, var = torch.stack(self._moments[name], dim=1).cpu()
+            return {"train.mean": mean, "train.var": var}
         moments = self._averages.of(self._norms[name], copies)
-        values = np.array(self._samples)[:, None] * self._sites[name].positions
-        biased = ((values - 1) / values).astype(copies.dtype)
+        values = torch.tensor(self._samples, dtype=torch.float64)[:, None] * self._sites[name].positions
+        biased = ((values - 1) / values).to(copies.dtype)
         return moments | {"train.var": moments["train.var"] * biased}
 
 

@@ -3,13 +3,9 @@
 from collections.abc import Iterable
 from itertools import groupby
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-Array = NDArray[np.floating]
 
 
 class BatchNorm(nn.Module):
@@ -69,8 +65,9 @@ class RunningAverages:
         for norm in self.norms:
             start, middle, end = end, end + norm.features, end + 2 * norm.features
             self._places[norm] = slice(start, middle), slice(middle, end)
+        #: Momentum, and the parts of `_joined` that it moves: of the batch, and running.
         self._groups = [
-            (momentum, *self._joined[:, self._span(list(norms))].unbind())
+            (momentum, *self._joined[:, self._span(list(norms))])
             for momentum, norms in groupby(self.norms, key=lambda norm: norm.momentum)
         ]
         # Counted here, not on the device: one addition a step in place of one a layer.
@@ -96,8 +93,8 @@ class RunningAverages:
         """The moments of all norms as they are now, for `of`: (2, values), of the latest batch and running."""
         return self._joined.clone()
 
-    def of(self, norm: BatchNorm, copies: Array) -> dict[str, Array]:
-        """One norm's part of some copies. copies: (rows, 2, values), on the host.
+    def of(self, norm: BatchNorm, copies: Tensor) -> dict[str, Tensor]:
+        """One norm's part of some copies. copies: (rows, 2, values).
 
         Returns (rows, features) each: `train.mean` and `train.var` of the batch, the variance unbiased as the
         kernel leaves it, and `eval.mean` and `eval.var` as stored.
@@ -115,13 +112,11 @@ def _join_buffers(norms: list[BatchNorm]) -> Tensor:
     """One tensor that holds the moments of all norms, whose buffers become views of it: (2, values)."""
     if not norms:
         return torch.empty(2, 0)
-    rows = []
-    for names in (("batch_mean", "batch_var"), ("running_mean", "running_var")):
-        rows.append(torch.cat([getattr(norm, name) for norm in norms for name in names]))
-    joined = torch.stack(rows)
-    sizes = [norm.features for norm in norms for _ in range(2)]
-    (batch, running) = (row.split(sizes) for row in joined)
-    for index, norm in enumerate(norms):
-        norm.batch_mean, norm.batch_var = batch[2 * index : 2 * index + 2]
-        norm.running_mean, norm.running_var = running[2 * index : 2 * index + 2]
+    batch = torch.cat([moments for norm in norms for moments in (norm.batch_mean, norm.batch_var)])
+    running = torch.cat([moments for norm in norms for moments in (norm.running_mean, norm.running_var)])
+    joined = torch.stack((batch, running))
+    for norm, part in zip(norms, joined.split([2 * norm.features for norm in norms], dim=1), strict=True):
+        (norm.batch_mean, norm.batch_var), (norm.running_mean, norm.running_var) = (
+            row.split(norm.features) for row in part
+        )
     return joined
