@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 class Channel(filesystem.Channel):
     """A channel whose messages and tables are written whole and read with forbearance."""
 
-    def _put(self, queue: str, message: dict[str, Any], **_: object) -> None:
+    def _put(self, queue: str, payload: dict[str, Any], **_: object) -> None:  # type: ignore[override]
         name = f"{monotonic_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
-        _write_whole(Path(self.data_folder_out, name), dumps(message))
+        _write_whole(Path(self.data_folder_out, name), dumps(payload))
 
     def _get(self, queue: str, timeout: float | None = None) -> dict[str, Any]:
         while True:
