@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 class Channel(filesystem.Channel):
     """A channel whose messages and tables are written whole and read with forbearance."""
 
+    # kombu's own classes do not agree on the name of the payload.
     def _put(self, queue: str, payload: dict[str, Any], **_: object) -> None:  # type: ignore[override]
         name = f"{monotonic_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
         _write_whole(Path(self.data_folder_out, name), dumps(payload))
