@@ -10,7 +10,7 @@ from api.strict import StrictRoute
 from db.datasets import DATASETS
 from db.spec import optimizer
 from db.spec.job import JobSpec
-from models.catalog import ARCHITECTURES, NORMS
+from models.catalog.names import ARCHITECTURES, NORMS
 
 router = APIRouter(prefix="/v1", tags=["catalog"], route_class=StrictRoute)
 

@@ -11,7 +11,7 @@ from db import checkpoints, events, jobs
 from db.jobs import JobFilter
 from db.spec.job import JobSpec
 from db.status import Status
-from models.catalog import Architecture, NormName
+from models.catalog.names import Architecture, NormName
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 

@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from db.spec.architecture import Architecture
+from db.spec import rules
+from db.spec.architectures.union import Architecture
 from db.spec.base import Count, Part
 from db.spec.dataset import Dataset
 from db.spec.errors import spec_error
-from db.spec.norm import NoNorm, Norm
+from db.spec.norms.other import NoNorm
+from db.spec.norms.union import Norm
 from db.spec.optimizer import SGD, Optimizer
 from db.spec.recording import Checkpoint, Evaluate, Record, Statistics
-from models.blueprint import Blueprint, Init
-from models.catalog import NORMS, ActivationName
-from models.networks.mlp import mlp
-from models.shapes import Site, sites
+from models.blueprint import Blueprint
+from models.shapes import sites
 
 #: The longest job.
 MAX_STEPS = 10**9
@@ -72,14 +72,6 @@ class JobSpec(Part):
                 f"The batch is larger than the training data of {available} samples.",
                 allowed=f"1 to {available}",
             )
-        least = NORMS[self.norm.name].values_per_channel
-        if self.batch_size * min(site.positions for site in sites(self.blueprint())) < least:
-            raise spec_error(
-                "one_value_per_channel",
-                "/batch_size",
-                f"Norm {self.norm.name.value!r} needs at least {least} values of each channel in a batch.",
-                allowed=f"{least} to {available}",
-            )
         return self
 
     @model_validator(mode="after")
@@ -88,6 +80,12 @@ class JobSpec(Part):
             most = MAX_STEPS // self.steps_per_epoch()
             message = f"So many epochs are more than {MAX_STEPS} steps."
             raise spec_error("too_long", "/epochs", message, allowed=f"1 to {most}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_network(self) -> Self:
+        rules.check_norm(self)
+        rules.check_sites(self, rules.check_shapes(self))
         return self
 
     @model_validator(mode="after")
@@ -116,15 +114,12 @@ class JobSpec(Part):
 
     def blueprint(self) -> Blueprint:
         """The network that the spec describes."""
-        info, network = self.dataset.info, self.architecture
-        return mlp(
-            info.shape,
-            info.classes,
-            hidden=network.hidden,
-            activation=ActivationName(network.activation),
-            norm=self.norm.layer,
-            init=Init(name=network.init.name, std=getattr(network.init, "std", None)),
-        )
+        info = self.dataset.info
+        return self.architecture.blueprint(info.shape, info.classes, self.norm.choice(self.total_steps()))
+
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole job."""
+        return self.steps or (self.epochs or 0) * self.steps_per_epoch()
 
     def steps_per_epoch(self) -> int:
         """Batches of one pass: a ragged last one counts, a single sample joins the batch before it."""
@@ -133,7 +128,7 @@ class JobSpec(Part):
 
     def resolved(self) -> Self:
         """The spec with every default filled in and its length in steps; itself a valid spec."""
-        steps = self.steps or (self.epochs or 0) * self.steps_per_epoch()
+        steps = self.total_steps()
         every = self.evaluate.every or max(1, steps // 10)
         return self.model_copy(
             update={
@@ -159,5 +154,6 @@ def units_to_record(spec: JobSpec) -> dict[str, tuple[int, ...]]:
     """The channels of each site whose percentiles the job records."""
     if spec.statistics.units != "last":
         return dict(spec.statistics.units)
-    last: Site = sites(spec.blueprint())[-1]
-    return {last.name: tuple(range(min(3, last.channels)))}
+    found = sites(spec.blueprint())
+    # The names of the last site: a network whose norms are its weights' has none.
+    return {site.name: tuple(range(min(3, site.channels))) for site in found[-1:]}

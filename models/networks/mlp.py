@@ -1,11 +1,14 @@
 """The fully connected network of the batch-normalization paper."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 
-from models.blueprint import Activation, Blueprint, Chain, Flatten, Init, Layer, Linear, Norm
-from models.catalog import ActivationName, Architecture
-from models.placement import leave_out_absorbed_biases
+from models.blueprint import Blueprint, Init, NormChoice
+from models.catalog.names import ActivationName, Architecture
+from models.kinds.base import Layer
+from models.kinds.containers import Chain
+from models.kinds.layers import Activation, Dropout, Flatten, Linear
+from models.placement import OUTPUT, place
 
 
 def mlp(
@@ -13,29 +16,32 @@ def mlp(
     outputs: int,
     *,
     hidden: Sequence[int],
-    activation: ActivationName,
-    norm: Callable[[int], Norm],
+    activation: ActivationName = ActivationName.RELU,
+    dropout: float = 0.0,
+    norm: NormChoice,
     init: Init,
 ) -> Blueprint:
     """Linear, norm and activation for each hidden size, then a linear output.
 
     With three hidden layers of 100 sigmoid units it is the network of Ioffe & Szegedy 2015, section 4.1; with
-    `linear` activations it is a deep linear network. `norm` makes the site for a number of features.
+    `linear` activations it is a deep linear network.
     """
     layers: list[tuple[str, Layer]] = [("flatten", Flatten())]
     inputs = prod(input_shape)
     for depth, units in enumerate(hidden, start=1):
         layers += [
             (f"linear{depth}", Linear(inputs=inputs, outputs=units)),
-            (f"norm{depth}", norm(units)),
-            (f"activation{depth}", Activation(name=activation)),
+            (f"norm{depth}", norm.site(units)),
+            (f"activation{depth}", Activation(activation=activation)),
         ]
+        if dropout:
+            layers.append((f"dropout{depth}", Dropout(p=dropout)))
         inputs = units
-    layers.append(("output", Linear(inputs=inputs, outputs=outputs)))
+    layers.append((OUTPUT, Linear(inputs=inputs, outputs=outputs)))
     return Blueprint(
         architecture=Architecture.MLP,
         input_shape=input_shape,
         outputs=outputs,
         init=init,
-        body=leave_out_absorbed_biases(Chain(layers=tuple(layers))),
+        body=place(Chain(layers=tuple(layers)), norm),
     )

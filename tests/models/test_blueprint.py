@@ -12,7 +12,7 @@ from torch import nn
 from models import blueprint as records
 from models.blueprint import Activation, Blueprint, Chain, Flatten, Init, Layer, Linear, Norm, to_json
 from models.build import ACTIVATIONS, BUILDERS, build
-from models.catalog import ARCHITECTURES, NORMS, ActivationName, Architecture, InitName, NormName
+from models.catalog.names import ARCHITECTURES, NORMS, ActivationName, Architecture, InitName, NormName
 from models.networks.mlp import mlp
 from models.norms.table import NORM_LAYERS, make_norm
 from models.placement import leave_out_absorbed_biases

@@ -8,7 +8,7 @@ from torch import nn
 
 from models.blueprint import Blueprint, Init, Norm
 from models.build import build
-from models.catalog import ActivationName, InitName, NormName
+from models.catalog.names import ActivationName, InitName, NormName
 from models.networks.mlp import mlp
 
 INPUTS, UNITS = 500, 400

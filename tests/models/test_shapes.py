@@ -10,7 +10,7 @@ from torch import nn
 
 from models.blueprint import Activation, Blueprint, Chain, Flatten, Init, Linear, Norm
 from models.build import build
-from models.catalog import ActivationName, InitName, NormName
+from models.catalog.names import ActivationName, InitName, NormName
 from models.networks.mlp import mlp
 from models.norms.batch import BatchNorm
 from models.shapes import ShapeError, layers, sites, total_parameters

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from db.status import FailureCode
-from models.catalog import ActivationName, InitName, NormName
+from models.catalog.names import ActivationName, InitName, NormName
 from tests.worker.support import CPU, make_run, small_spec, trained
 from worker import run as runs
 from worker.device import choose_device, describe

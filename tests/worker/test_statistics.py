@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.blueprint import Blueprint, Chain, Init, Norm
 from models.build import build
-from models.catalog import ActivationName, NormName
+from models.catalog.names import ActivationName, NormName
 from models.networks.mlp import mlp
 from models.norms.batch import RunningAverages
 from models.shapes import sites

@@ -1,0 +1,1 @@
+"""Which network a job trains: one part for each network."""

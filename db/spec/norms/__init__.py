@@ -1,0 +1,1 @@
+"""Which normalization a job uses: one part for each norm, its options as the layer takes them."""

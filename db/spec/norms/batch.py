@@ -1,0 +1,105 @@
+"""Norms that use the mini-batch in train mode."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from db.spec.base import Count, Flag, NonNegativeFloat, PositiveFloat
+from db.spec.norms.base import BatchNormPart, Momentum, NormPart, PlacedNorm
+from models.catalog.names import NormName
+from models.kinds.base import Options
+
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+
+
+class BatchNorm(BatchNormPart):
+    """Batch normalization."""
+
+    name: Literal[NormName.BATCH]
+    track: Flag = True
+    """Keep running averages for eval mode; without them eval mode uses batch statistics too."""
+
+
+class SyncBatchNorm(BatchNormPart):
+    """Batch normalization over the batches of all processes of a job; in one process it is `batch`."""
+
+    name: Literal[NormName.SYNC_BATCH]
+
+
+class GhostBatchNorm(BatchNormPart):
+    """Batch normalization of each chunk of the batch by itself."""
+
+    name: Literal[NormName.GHOST_BATCH]
+    size: Annotated[Count, Field(ge=2)] = 32
+    """Samples of a chunk; the last one may be smaller."""
+
+
+class BatchRenorm(BatchNormPart):
+    """Batch renormalization."""
+
+    name: Literal[NormName.BATCH_RENORM]
+    eps: PositiveFloat = 1e-3
+    """Added to the variance, inside the root."""
+    momentum: Momentum | None = 0.01
+    """Weight of the newest batch in the running averages; null weighs every batch the same."""
+    r_max: Annotated[float, Field(strict=True, ge=1, le=1e6)] = 3.0
+    """The largest correction of the scale, at the end of its ramp; it begins at 1."""
+    d_max: NonNegativeFloat = 5.0
+    """The largest correction of the mean, at the end of its ramp; it begins at 0."""
+    r_ramp: tuple[Share, Share] = (0.03, 0.25)
+    """Where r_max begins and ends to grow, as shares of the job; the paper's 5,000 and 40,000 of 160,000 steps."""
+    d_ramp: tuple[Share, Share] = (0.03, 0.16)
+    """Where d_max begins and ends to grow, as shares of the job; the paper's 5,000 and 25,000 of 160,000 steps."""
+
+    def options(self, updates: int) -> Options:
+        plain = {name: value for name, value in super().options(updates) if name not in ("r_ramp", "d_ramp")}
+        ramps = {
+            f"{name}_{end}": round(share * updates)
+            for name, ramp in (("r", self.r_ramp), ("d", self.d_ramp))
+            for end, share in zip(("begin", "end"), ramp, strict=True)
+        }
+        return tuple((plain | ramps).items())
+
+
+class FrozenBatchNorm(PlacedNorm):
+    """Batch normalization with fixed statistics, scale and shift."""
+
+    name: Literal[NormName.FROZEN_BATCH]
+    eps: PositiveFloat = 1e-5
+    """Added to the variance."""
+
+
+class NoisyBatchNorm(BatchNormPart):
+    """Batch normalization followed by noise."""
+
+    name: Literal[NormName.NOISY_BATCH]
+    n_mu: NonNegativeFloat = 0.5
+    """The noise's mean is drawn from -n_mu to n_mu for each channel and step."""
+    n_sigma: Annotated[float, Field(strict=True, ge=1, le=1e6)] = 1.25
+    """The noise's scale is drawn from 1 to n_sigma for each channel and step."""
+    r_mu: NonNegativeFloat = 0.1
+    """Half the width of the uniform distribution of the shift of each value."""
+    r_sigma: NonNegativeFloat = 0.1
+    """Standard deviation of the normal distribution of the scale of each value."""
+
+
+class LpBatchNorm(BatchNormPart):
+    """Centred like batch normalization, divided by a p-norm."""
+
+    name: Literal[NormName.LP_BATCH]
+    p: Literal[1, 2, "inf"] = 1
+    """Mean absolute value, root mean square, or largest absolute value."""
+    centered: Flag = False
+    """Take the scale of x - mean, and for p = 1 multiply it by sqrt(pi / 2)."""
+    eps: PositiveFloat = 1e-5
+    """Added to the scale."""
+
+
+class EvoNormB0(NormPart):
+    """Evolved norm and activation with batch and instance variance."""
+
+    name: Literal[NormName.EVONORM_B0]
+    momentum: Momentum | None = 0.1
+    """Weight of the newest batch in the running average; null weighs every batch the same."""
+    eps: PositiveFloat = 1e-5
+    """Added to the variances."""

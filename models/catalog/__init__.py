@@ -1,0 +1,1 @@
+"""What a job may name: networks, norms, activations and initializations; free of torch."""

@@ -1,0 +1,150 @@
+"""What every normalization layer is, and what those are that keep running averages."""
+
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of each channel over batch and positions. x: (N, C) or (N, C, *)."""
+    but_channels = [0, *range(2, x.dim())]
+    var, mean = torch.var_mean(x, dim=but_channels, correction=0)
+    return mean, var
+
+
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """(C,) shaped so that it goes with x: (N, C, *)."""
+    return values.view(-1, *[1] * (x.dim() - 2))
+
+
+class Normalization(nn.Module):
+    """A layer at a site. x: (N, C) or (N, C, *).
+
+    Its parameters are exempt from weight decay, and a recorded step asks it for its moments.
+    """
+
+    def own_moments(self, x: Tensor) -> dict[str, Tensor]:
+        """What train mode normalizes `x` by, each the mean over the samples where it is a sample's own.
+
+        Here the moments of each channel in the batch, which are all that a layer without moments can show.
+        """
+        mean, var = channel_moments(x.float() if x.dtype.itemsize < 4 else x)
+        return {"mean": mean, "var": var}
+
+    def stored_moments(self) -> Mapping[str, Tensor]:
+        """What eval mode normalizes by, where that differs from train mode."""
+        return {}
+
+
+class Identity(Normalization):
+    """A site without a norm; it keeps its place so that the same records are kept."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class AffineNorm(Normalization):
+    """A norm with a scale that begins at 1 and a shift that begins at 0 for each channel."""
+
+    def __init__(self, features: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.features = features
+        self.weight = nn.Parameter(torch.ones(features)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(features)) if affine else None
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Weight * x + bias, channel by channel. x: (N, C, *)."""
+        if self.weight is not None:
+            x = x * per_channel(self.weight, x)
+        return x if self.bias is None else x + per_channel(self.bias, x)
+
+
+class RunningNorm(AffineNorm):
+    """A norm that uses moments of the mini-batch in train mode and running averages of them in eval mode.
+
+    A subclass names its moments and writes `normalize_batch`, which leaves those of the batch in the scratch
+    buffers `batch_...`, and `normalize_stored`, which uses the buffers `running_...`. The running averages move
+    only in `RunningAverages.update`, which the training loop calls once after each batch: a forward pass in
+    train mode (an evaluation with batch statistics, say) leaves them alone. A class with `moves_itself` moves
+    them in its forward pass, as torch's own layers do.
+    """
+
+    MOMENTS: ClassVar[tuple[str, ...]] = ("mean", "var")
+    moves_itself: ClassVar[bool] = False
+
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self, features: int, *, momentum: float | None, eps: float, affine: bool, steps: int | None = None
+    ) -> None:
+        super().__init__(features, affine=affine)
+        self.momentum = momentum
+        self.eps = eps
+        shape = (features,) if steps is None else (steps, features)
+        for moment in self.MOMENTS:
+            begin = torch.zeros(shape) if moment == "mean" else torch.ones(shape)
+            self.register_buffer(f"running_{moment}", begin)
+            self.register_buffer(f"batch_{moment}", begin.clone(), persistent=False)
+        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return self.normalize_stored(x)
+        y = self.normalize_batch(x)
+        if self.moves_itself:
+            self._move()
+        return y
+
+    def normalize_batch(self, x: Tensor) -> Tensor:
+        """Train mode; fills the scratch buffers."""
+        raise NotImplementedError
+
+    def normalize_stored(self, x: Tensor) -> Tensor:
+        """Eval mode."""
+        raise NotImplementedError
+
+    def running(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Each moment: its name, the scratch buffer, the running buffer."""
+        for moment in self.MOMENTS:
+            yield moment, self.get_buffer(f"batch_{moment}"), self.get_buffer(f"running_{moment}")
+
+    def stored_moments(self) -> Mapping[str, Tensor]:
+        return {moment: running for moment, _, running in self.running()}
+
+    def updates(self) -> int:
+        """How many batches the latest one counts for in the running averages."""
+        return 1
+
+    def newest_weight(self, seen: int) -> float:
+        """Weight of the latest batch in the running averages; `seen` batches have gone into them before."""
+        return 1 / (seen + 1) if self.momentum is None else self.momentum
+
+    def samples_per_variance(self, samples: int) -> int:
+        """Samples that one variance was taken over, in a batch of `samples`."""
+        return samples
+
+    def raw_moments(self, values: int) -> Tensor:
+        """Moments of the latest batch whose mean, weighted by values, is the population's: (k, ...) in float64.
+
+        `values` is how many values of each channel the batch had.
+        """
+        mean, unbiased = self.get_buffer("batch_mean").double(), self.get_buffer("batch_var").double()
+        return torch.stack((mean, mean.square() + unbiased * ((values - 1) / values)))
+
+    def population(self, raw: Tensor, values: int) -> dict[str, Tensor]:
+        """What eval mode would store if it knew the means of `raw_moments` over all `values` values."""
+        mean, square = raw
+        # Unbiased, as the running variance is.
+        return {"mean": mean, "var": (square - mean.square()).clamp_min(0) * (values / (values - 1))}
+
+    def _move(self) -> None:
+        newest = self.newest_weight(int(self.num_batches_tracked))
+        with torch.no_grad():
+            for _, batch, running in self.running():
+                running.mul_(1 - newest).add_(batch, alpha=newest)
+            self.num_batches_tracked += self.updates()
+
+    def extra_repr(self) -> str:
+        return f"{self.features}, momentum={self.momentum}, eps={self.eps}, affine={self.weight is not None}"

@@ -1,0 +1,104 @@
+"""The running averages of all norms of a model, moved and copied together."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from models.norms.base import RunningNorm
+
+
+@dataclass(kw_only=True)
+class _Group:
+    """Norms that move alike: one class, one momentum. `batch` and `running` are their parts of the whole."""
+
+    norms: list[RunningNorm]
+    batch: Tensor
+    running: Tensor
+    seen: int
+
+
+class RunningAverages:
+    """The moments of every norm of a model that keeps any.
+
+    The buffers of all layers become views of one tensor, so that a step costs two small operations however many
+    layers there are: running = (1 - momentum) * running + momentum * batch, which is `torch.nn.BatchNorm1d`'s own
+    rule and rounding. Make it when the model is on its device.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        found = [module for module in modules if isinstance(module, RunningNorm)]
+        self.norms = sorted(found, key=_group_key)  # layers that move alike lie together
+        self._joined = _join_buffers(self.norms)
+        self._places: dict[RunningNorm, dict[str, slice]] = {}
+        end = 0
+        for norm in self.norms:
+            self._places[norm] = {}
+            for moment, batch, _ in norm.running():
+                self._places[norm][moment] = slice(end, end + batch.numel())
+                end += batch.numel()
+        self._groups = list(self._make_groups())
+
+    def _make_groups(self) -> Iterator[_Group]:
+        for _, same in groupby(self.norms, key=_group_key):
+            norms = list(same)
+            first, last = (list(self._places[norm].values()) for norm in (norms[0], norms[-1]))
+            batch, running = self._joined[:, first[0].start : last[-1].stop]
+            seen = int(norms[0].num_batches_tracked)
+            yield _Group(norms=norms, batch=batch, running=running, seen=seen)
+
+    def update(self) -> None:
+        """Take the moments of the latest batch into the running averages."""
+        for group in self._groups:
+            norm = group.norms[0]
+            newest = norm.newest_weight(group.seen)
+            # Not a lerp: with a small momentum its rounding leaves torch's own averages by 4e-6 in float32.
+            group.running.mul_(1 - newest).add_(group.batch, alpha=newest)
+            # Counted here, not on the device: one addition a step in place of one a layer.
+            group.seen += norm.updates()
+
+    def settle(self) -> None:
+        """Write the count of updates into the buffers; call before the state is read."""
+        for group in self._groups:
+            for norm in group.norms:
+                norm.num_batches_tracked.fill_(group.seen)
+
+    def copy(self) -> Tensor:
+        """The moments of all norms as they are now, for `of`: (2, values), of the latest batch and running."""
+        return self._joined.clone()
+
+    def of(self, norm: RunningNorm, copies: Tensor) -> dict[str, Tensor]:
+        """One norm's part of some copies. copies: (rows, 2, values).
+
+        Returns `train.<moment>` of the batch, as its scratch buffers have it (a variance is the unbiased one),
+        and `eval.<moment>` as stored: (rows, values of the moment) each.
+        """
+        places = self._places[norm]
+        return {
+            f"{mode}.{moment}": copies[:, row, place]
+            for row, mode in enumerate(("train", "eval"))
+            for moment, place in places.items()
+        }
+
+
+def _group_key(norm: RunningNorm) -> tuple[str, float]:
+    # Several momenta of None would not sort; no momentum is negative.
+    return type(norm).__name__, -1.0 if norm.momentum is None else norm.momentum
+
+
+def _join_buffers(norms: list[RunningNorm]) -> Tensor:
+    """One tensor that holds the moments of all norms, whose buffers become views of it: (2, values)."""
+    if not norms:
+        return torch.empty(2, 0)
+    pairs = [(batch, running) for norm in norms for _, batch, running in norm.running()]
+    joined = torch.stack([torch.cat([pair[row].flatten() for pair in pairs]) for row in range(2)])
+    end = 0
+    for norm in norms:
+        for moment, batch, _ in list(norm.running()):
+            part = joined[:, end : end + batch.numel()]
+            end += batch.numel()
+            for row, name in enumerate(("batch", "running")):
+                setattr(norm, f"{name}_{moment}", part[row].view(batch.shape))
+    return joined
