@@ -129,5 +129,5 @@ def _field_from_json(name: str, value: Any) -> Any:
 
 
 def chain(*named: tuple[str, Layer]) -> Chain:
-    """Layers one after the other: chain(("conv1", ...), ("norm1", ...))."""
+    """Layers one after the other, each with its name."""
     return Chain(layers=named)

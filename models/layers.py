@@ -35,7 +35,10 @@ class Dense(nn.Sequential):
     """x and branch(x), one after the other in the channels. Huang et al. 2016 (arXiv 1608.06993), equation 2."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat((x, super().forward(x)), dim=1)
+        y = x
+        for layer in self:
+            y = layer(y)
+        return torch.cat((x, y), dim=1)
 
 
 class Concat(nn.ModuleDict):

@@ -21,7 +21,7 @@ OUTPUT = "output"
 
 
 def place(body: Chain, norm: NormChoice) -> Chain:
-    """The network as its norm wants it; `body` has a site of that norm at each place of the network's convention."""
+    """The network as its norm wants it; `body` has a site of that norm at each of the network's own places."""
     rewrites: list[Callable[[Chain], Chain]] = []
     if norm.position is Position.AFTER_ACTIVATION:
         rewrites.append(_norm_after_activation)

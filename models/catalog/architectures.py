@@ -51,8 +51,8 @@ _INFOS = (
     ),
     ArchitectureInfo(
         name=Architecture.VGG,
-        summary="Stacks of 3x3 convolutions between max poolings: 11, 13, 16 or 19 layers, in the ImageNet form or "
-        "the CIFAR form.",
+        summary="Stacks of 3x3 convolutions between max poolings: 11, 13, 16 or 19 layers, in the ImageNet or the "
+        "CIFAR form.",
         reference="Simonyan & Zisserman 2014 (arXiv 1409.1556), table 1, columns A, B, D and E",
         norms=_CONVOLUTIONAL,
         positions=_BOTH,

@@ -60,7 +60,8 @@ SAMPLE_NORMS = (
     NormInfo(
         name=NormName.LOCAL_RESPONSE,
         summary="Each value by the energy of the channels beside it.",
-        formula=r"y_c = x_c \Big/ \left(k + \tfrac{\alpha}{n}\textstyle\sum_{|c'-c| \le n/2} x_{c'}^2\right)^{\beta}",
+        formula=r"y_c = x_c \Big/ "
+        r"\left(k + \tfrac{\alpha}{n}\textstyle\sum_{|c'-c| \le n/2} x_{c'}^2\right)^{\beta}",
         reference="Krizhevsky et al. 2012 (ImageNet classification with deep convolutional networks), section "
         "3.3; torch.nn.LocalResponseNorm",
         eval_mode=_SAME,

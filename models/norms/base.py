@@ -73,8 +73,12 @@ class RunningNorm(AffineNorm):
 
     MOMENTS: ClassVar[tuple[str, ...]] = ("mean", "var")
     moves_itself: ClassVar[bool] = False
+    #: Whether `seen` must be right at every forward pass in train mode, for a schedule.
+    follows_updates: ClassVar[bool] = False
 
     num_batches_tracked: Tensor
+    #: Batches that have gone into the running averages, known to the host without asking the device.
+    seen: int = 0
 
     def __init__(
         self, features: int, *, momentum: float | None, eps: float, affine: bool, steps: int | None = None
@@ -145,6 +149,7 @@ class RunningNorm(AffineNorm):
             for _, batch, running in self.running():
                 running.mul_(1 - newest).add_(batch, alpha=newest)
             self.num_batches_tracked += self.updates()
+        self.seen = int(self.num_batches_tracked)
 
     def extra_repr(self) -> str:
         return f"{self.features}, momentum={self.momentum}, eps={self.eps}, affine={self.weight is not None}"

@@ -19,6 +19,12 @@ class _Group:
     running: Tensor
     seen: int
 
+    def tell(self) -> None:
+        """Let norms with a schedule know how far it is."""
+        if self.norms[0].follows_updates:
+            for norm in self.norms:
+                norm.seen = self.seen
+
 
 class RunningAverages:
     """The moments of every norm of a model that keeps any.
@@ -46,8 +52,9 @@ class RunningAverages:
             norms = list(same)
             first, last = (list(self._places[norm].values()) for norm in (norms[0], norms[-1]))
             batch, running = self._joined[:, first[0].start : last[-1].stop]
-            seen = int(norms[0].num_batches_tracked)
-            yield _Group(norms=norms, batch=batch, running=running, seen=seen)
+            group = _Group(norms=norms, batch=batch, running=running, seen=int(norms[0].num_batches_tracked))
+            group.tell()
+            yield group
 
     def update(self) -> None:
         """Take the moments of the latest batch into the running averages."""
@@ -58,6 +65,7 @@ class RunningAverages:
             group.running.mul_(1 - newest).add_(group.batch, alpha=newest)
             # Counted here, not on the device: one addition a step in place of one a layer.
             group.seen += norm.updates()
+            group.tell()
 
     def settle(self) -> None:
         """Write the count of updates into the buffers; call before the state is read."""
