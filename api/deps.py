@@ -1,13 +1,14 @@
 """What routes take: one service object for each process, made when the application is."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import Depends, Path, Query, Request
 
 from db.cursor import LAST_STEP
 from db.engine import Database
 from db.store import Store
+from models.catalog.registry import architectures, norms
 from worker.queue import Dispatcher
 
 
@@ -34,3 +35,11 @@ MaxPoints = Annotated[
     int | None, Query(ge=1, le=10_000, description="Down-sample each series to at most so many points.")
 ]
 AfterCursor = Annotated[str | None, Query(max_length=10_000, description="The cursor of an earlier answer.")]
+
+if TYPE_CHECKING:
+    NormName = str
+    ArchitectureName = str
+else:
+    # Known only at run time: installed packages add names.
+    NormName = Literal[tuple(map(str, norms()))]
+    ArchitectureName = Literal[tuple(map(str, architectures()))]

@@ -38,10 +38,10 @@ class SiteWriter:
         self._channels, self._summary, self._percentiles = self.streams
 
     def add(self, steps: Sequence[int], moments: Mapping[str, Floats], percentiles: Mapping[str, Floats]) -> None:
-        """moments: name to (rows, channels); percentiles: name to (rows, units)."""
+        """moments: name to (rows, values) or (rows, time steps, values); percentiles: name to (rows, units)."""
         self._channels.add(Frame.of(steps, moments))
         summary = {
-            f"{name}.{view}": over(values, axis=1)
+            f"{name}.{view}": over(values, axis=-1)
             for name, values in moments.items()
             for view, over in OVER_CHANNELS.items()
         }
@@ -52,11 +52,15 @@ class SiteWriter:
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticsQuery:
-    """What is wanted. `channels`: none for the summary, an empty tuple for all, or some."""
+    """What is wanted. `channels`: none for the summary, an empty tuple for all, or some.
+
+    `time_steps` says of recurrent sites how many time steps a row holds.
+    """
 
     sites: Sequence[str] = ()
     modes: Sequence[str] = ("train", "eval")
     channels: tuple[int, ...] | None = None
+    time_steps: Mapping[str, int] = field(default_factory=dict)
     from_step: int = 0
     to_step: int = LAST_STEP
     after: str | None = None
@@ -102,7 +106,7 @@ def read(session: Session, job_id: str, query: StatisticsQuery) -> StatisticsPag
         if view == "percentiles":
             record["percentiles"] = {name: frame.column(name).tolist() for name, _ in frame.columns}
         else:
-            record.update(_moments(frame, query))
+            record.update(_moments(frame, query, query.time_steps.get(site)))
     steps = {POSITION: reached} if reached >= 0 else {}
     page.cursor = Cursor(attempt=cursor.attempt, steps=steps).encode()
     return page
@@ -154,7 +158,7 @@ def _buckets(summary: Summary, columns: Columns) -> Frame:
     return Frame(columns=columns, steps=summary.steps, values=values)
 
 
-def _moments(frame: Frame, query: StatisticsQuery) -> dict[str, Any]:
+def _moments(frame: Frame, query: StatisticsQuery, time_steps: int | None) -> dict[str, Any]:
     result: dict[str, Any] = dict.fromkeys(query.modes)
     for column, _ in frame.columns:
         mode, moment, *over = column.split(".")
@@ -163,8 +167,8 @@ def _moments(frame: Frame, query: StatisticsQuery) -> dict[str, Any]:
         values = frame.column(column)
         record = result[mode] = result[mode] or {}
         if over:
-            record.setdefault(moment, {})[over[0]] = values[:, 0].tolist()
+            record.setdefault(moment, {})[over[0]] = (values if time_steps else values[:, 0]).tolist()
         else:
-            chosen = values[:, list(query.channels)] if query.channels else values
-            record[moment] = chosen.tolist()
+            rows = values.reshape(len(values), time_steps, -1) if time_steps else values
+            record[moment] = (rows[..., list(query.channels)] if query.channels else rows).tolist()
     return result

@@ -1,9 +1,11 @@
 """Where a job runs, and what it ran on."""
 
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from worker.errors import DeviceUnavailable
 
@@ -23,7 +25,21 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device("cpu")
 
 
-def describe(device: torch.device) -> dict[str, Any]:
+def in_precision(model: nn.Module, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The model's forward pass under autocast to `precision`; its outputs are float32."""
+    if precision == "float32":
+        return model
+    dtype: torch.dtype = getattr(torch, precision)
+
+    def forward(inputs: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype):
+            outputs: Tensor = model(inputs)
+        return outputs.float()
+
+    return forward
+
+
+def describe(device: torch.device, precision: str) -> dict[str, Any]:
     """What the job ran on, for its `environment`."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu"
     return {
@@ -32,5 +48,5 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device": device.type,
         "device_name": name,
         "threads": torch.get_num_threads(),
-        "precision": "float32",
+        "precision": precision,
     }

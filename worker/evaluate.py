@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.norms.batch import BatchNorm
+from models.norms.base import Normalization, RunningNorm
 from worker import precise
-from worker.data.batches import Data
+from worker.data.batches import Data, Samples
 
-#: Samples of one forward pass where the batch size has no influence on the result.
+#: Samples of one forward pass where the batch size has no influence on the result, and the most values that the
+#: output of one layer may then have: 256 MiB.
 EVAL_BATCH = 1000
+EVAL_VALUES = 2**26
 #: Batch size of `gap/train_mode_large`: large enough that the noise of batch statistics is small.
 LARGE_BATCH = 500
 
@@ -24,12 +26,17 @@ class Evaluator:
     same subset). No evaluation changes a parameter or a running average.
     """
 
-    def __init__(self, model: nn.Module, data: Data, *, batch_size: int, modes: Sequence[str]) -> None:
+    def __init__(
+        self, model: nn.Module, data: Data, *, batch_size: int, modes: Sequence[str], eval_batch: int = EVAL_BATCH
+    ) -> None:
         self._model = model
         self._data = data
         self._batch_size = batch_size
+        self._eval_batch = eval_batch
         self._modes = modes
-        self._norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+        self._norms = [module for module in model.modules() if isinstance(module, RunningNorm)]
+        norms = [module for module in model.modules() if isinstance(module, Normalization)]
+        self._uses_batch = any(norm.uses_batch for norm in norms)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -38,15 +45,17 @@ class Evaluator:
         was_training = self._model.training
         self._model.eval()
         try:
-            metrics = self._measure("test", self._data.test.batches(EVAL_BATCH))
-            for mode in self._modes:
-                metrics |= measures[mode]()
-            return metrics
+            # A norm may draw noise in train mode: training must not notice that there was an evaluation.
+            with torch.random.fork_rng(_cuda_devices(self._data.test)):
+                metrics = self._measure("test", self._eval_batches(self._data.test))
+                for mode in self._modes:
+                    metrics |= measures[mode]()
+                return metrics
         finally:
             self._model.train(was_training)
 
     def _eval_mode(self) -> dict[str, float]:
-        return self._measure("gap/eval_mode", self._data.gap.batches(EVAL_BATCH))
+        return self._measure("gap/eval_mode", self._eval_batches(self._data.gap))
 
     def _train_mode(self) -> dict[str, float]:
         with precise.batch_statistics(self._model, self._norms):
@@ -58,15 +67,22 @@ class Evaluator:
     def _precise(self) -> dict[str, float]:
         population = precise.estimate(self._model, self._norms, self._whole_batches(self._batch_size))
         with precise.substituted(self._norms, population):
-            metrics = self._measure("gap/precise", self._data.gap.batches(EVAL_BATCH))
-            return metrics | self._measure("test/precise", self._data.test.batches(EVAL_BATCH))
+            metrics = self._measure("gap/precise", self._eval_batches(self._data.gap))
+            return metrics | self._measure("test/precise", self._eval_batches(self._data.test))
 
     def _whole_batches(self, size: int) -> Iterable[tuple[Tensor, Tensor]]:
         """The training subset without a ragged tail.
 
         Where nothing depends on the batch, all of it, as in eval mode: a tail left out would look like a gap.
         """
-        return self._data.gap.batches(size, drop_last=True) if self._norms else self._data.gap.batches(EVAL_BATCH)
+        if self._uses_batch:
+            return self._data.gap.batches(size, drop_last=True)
+        return self._eval_batches(self._data.gap)
+
+    def _eval_batches(self, samples: Samples) -> Iterable[tuple[Tensor, Tensor]]:
+        """All samples; no batch is of one, which a norm without running averages could not take."""
+        size = self._eval_batch
+        return samples.batches(size + (len(samples) % size == 1))
 
     def _measure(self, prefix: str, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Mean loss and accuracy over all samples of the batches."""
@@ -80,3 +96,13 @@ class Evaluator:
         # .item() waits for the device; once for each pass
         loss, hits = torch.stack(losses).sum().item(), torch.stack(correct).sum().item()
         return {f"{prefix}/loss": loss / samples, f"{prefix}/accuracy": hits / samples}
+
+
+def eval_batch(largest_output: int) -> int:
+    """Samples of one forward pass of a network whose largest layer gives so many values for a sample."""
+    return max(2, min(EVAL_BATCH, EVAL_VALUES // largest_output))
+
+
+def _cuda_devices(samples: Samples) -> list[torch.device]:
+    device = samples.targets.device
+    return [device] if device.type == "cuda" else []

@@ -1,26 +1,20 @@
 """Population statistics: what the running averages estimate, computed anew with frozen weights."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from models.norms.batch import BatchNorm
+from models.norms.base import RunningNorm
 
-
-@dataclass(frozen=True, kw_only=True)
-class Population:
-    """Mean and unbiased variance of the inputs of one norm. (C,) each."""
-
-    mean: Tensor
-    var: Tensor
+#: What a norm would store, by moment: `mean` and `var`, say.
+Population = dict[str, Tensor]
 
 
 @torch.no_grad()
 def estimate(
-    model: nn.Module, norms: list[BatchNorm], batches: Iterable[tuple[Tensor, Tensor]]
+    model: nn.Module, norms: Sequence[RunningNorm], batches: Iterable[tuple[Tensor, Tensor]]
 ) -> list[Population]:
     """The population statistics of each norm, from one pass with batch statistics.
 
@@ -30,27 +24,20 @@ def estimate(
     Leaves parameters and running averages alone; modes are the caller's to restore.
     """
     counts = [0] * len(norms)
-    means = [norm.running_mean.new_zeros(norm.features, dtype=torch.float64) for norm in norms]
-    squares = [torch.zeros_like(mean) for mean in means]
+    sums: list[Tensor] = []
     values = [0] * len(norms)
     hooks = [norm.register_forward_hook(_count_values(values, index)) for index, norm in enumerate(norms)]
     try:
         with batch_statistics(model, norms):
             for inputs, _ in batches if norms else ():
                 model(inputs)
-                for index, norm in enumerate(norms):
-                    n = values[index]
-                    mean, unbiased = norm.batch_mean.double(), norm.batch_var.double()
-                    counts[index] += n
-                    means[index] += n * mean
-                    squares[index] += n * mean.square() + (n - 1) * unbiased
+                raw = [norm.raw_moments(n) * n for norm, n in zip(norms, values, strict=True)]
+                sums = [total + new for total, new in zip(sums, raw, strict=True)] if sums else raw
+                counts = [count + n for count, n in zip(counts, values, strict=True)]
     finally:
         for hook in hooks:
             hook.remove()
-    return [
-        _population(norm, count, mean, square)
-        for norm, count, mean, square in zip(norms, counts, means, squares, strict=True)
-    ]
+    return [norm.population(total / count, count) for norm, total, count in zip(norms, sums, counts, strict=True)]
 
 
 def _count_values(values: list[int], index: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
@@ -60,15 +47,8 @@ def _count_values(values: list[int], index: int) -> Callable[[nn.Module, tuple[T
     return hook
 
 
-def _population(norm: BatchNorm, count: int, mean_sum: Tensor, square_sum: Tensor) -> Population:
-    mean = mean_sum / count
-    # Unbiased, as the running variance is.
-    var = (square_sum - count * mean.square()).clamp_min(0) / (count - 1)
-    return Population(mean=mean.to(norm.running_mean.dtype), var=var.to(norm.running_var.dtype))
-
-
 @contextmanager
-def batch_statistics(model: nn.Module, norms: list[BatchNorm]) -> Iterator[None]:
+def batch_statistics(model: nn.Module, norms: Iterable[nn.Module]) -> Iterator[None]:
     """Normalize by batch statistics with everything else in eval mode: no dropout, no buffer changed."""
     was_training = model.training
     model.eval()
@@ -81,15 +61,17 @@ def batch_statistics(model: nn.Module, norms: list[BatchNorm]) -> Iterator[None]
 
 
 @contextmanager
-def substituted(norms: list[BatchNorm], populations: list[Population]) -> Iterator[None]:
+def substituted(norms: Sequence[RunningNorm], populations: Sequence[Population]) -> Iterator[None]:
     """Put population statistics in the place of the running averages; afterwards these are as before."""
-    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    before = [{moment: running.clone() for moment, _, running in norm.running()} for norm in norms]
     try:
-        for norm, population in zip(norms, populations, strict=True):
-            norm.running_mean.copy_(population.mean)
-            norm.running_var.copy_(population.var)
+        _store(norms, populations)
         yield
     finally:
-        for norm, (mean, var) in zip(norms, before, strict=True):
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(var)
+        _store(norms, before)
+
+
+def _store(norms: Sequence[RunningNorm], populations: Sequence[Population]) -> None:
+    for norm, population in zip(norms, populations, strict=True):
+        for moment, _, running in norm.running():
+            running.copy_(population[moment])

@@ -44,7 +44,7 @@ class StepRecorder:
         self._targets: list[Tensor] = []
 
     def record(self, step: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Keep a step. Nothing here waits for the device."""
+        """Keep a batch of a step, or its only one. Nothing here waits for the device."""
         self._steps.append(step)
         self._losses.append(loss.detach())
         if step % self._every == 0:
@@ -62,13 +62,17 @@ class StepRecorder:
         diverged = self._first_divergence(losses)
         steps, series = np.array(self._recorded, dtype=np.int64), {}
         if self._recorded:
-            sizes = [len(targets) for targets in self._targets]
+            sizes = np.array([len(targets) for targets in self._targets])
             hits = (torch.cat(self._predictions) == torch.cat(self._targets)).cpu().numpy()
-            accuracy = np.add.reduceat(hits.astype(np.float64), np.cumsum([0, *sizes[:-1]])) / sizes
+            correct = np.add.reduceat(hits.astype(np.float64), np.cumsum([0, *sizes[:-1]]))
+            # The batches of one step count by their samples.
+            steps, first = np.unique(steps, return_index=True)
+            samples = np.add.reduceat(sizes, first)
+            loss = np.add.reduceat(losses[np.isin(self._steps, steps)] * sizes, first) / samples
             keep = steps <= (diverged.step if diverged else steps[-1])
             series = {
-                "train/loss": losses[np.isin(self._steps, steps)][keep],
-                "train/accuracy": accuracy[keep],
+                "train/loss": loss[keep],
+                "train/accuracy": (np.add.reduceat(correct, first) / samples)[keep],
             }
             steps = steps[keep]
         self._clear()

@@ -1,33 +1,78 @@
 """What normalization did at each site: recorded on the device, read at a flush.
 
-The moments of a batch norm come from the scratch buffers that its own kernel filled and cost no second pass over
-the activations. Only in a recorded step is anything hooked: the output of the units whose percentiles are
-wanted, and of sites without a norm, whose moments nothing else computes.
+The moments of a norm that keeps running averages come from the scratch buffers that its own forward pass filled
+and cost no second pass over the activations. Only in a recorded step is anything hooked: the output of the units
+whose percentiles are wanted, and the input of norms that keep nothing, which then compute their moments from it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.norms.batch import BatchNorm, RunningAverages
+from models.norms.base import Normalization, RunningNorm
+from models.norms.running import RunningAverages
 from models.shapes import Site
 from worker.percentiles import OutputPercentiles
 
 Array = NDArray[np.floating]
+#: A forward pass: the model itself, or the model under autocast.
+Forward = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteRows:
-    """Rows of one site. moments: name to (rows, channels); percentiles: name to (rows, units)."""
+    """Rows of one site. moments: name to (rows, values), in a recurrent layer (rows, time steps, values).
+
+    percentiles: name to (rows, units).
+    """
 
     site: str
     steps: list[int]
     moments: dict[str, Array]
     percentiles: dict[str, Array]
+
+
+@dataclass(kw_only=True)
+class _Watched:
+    """A site that is hooked in recorded steps: its inputs and outputs of one step, one for each time step."""
+
+    norm: Normalization
+    inputs: list[Tensor] = field(default_factory=list)
+    outputs: list[Tensor] = field(default_factory=list)
+
+    def keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """As a forward hook."""
+        self.inputs.append(inputs[0].detach())
+        self.outputs.append(output.detach())
+
+    def moments(self) -> dict[str, Tensor]:
+        """What the site has to show of the step: (values) each, or (time steps, values)."""
+        of_steps = [self.norm.own_moments(x) for x in self.inputs]
+        own = {
+            f"train.{name}": torch.stack([each[name] for each in of_steps]) if len(of_steps) > 1 else first
+            for name, first in of_steps[0].items()
+        }
+        return own | {f"eval.{name}": stored.clone() for name, stored in self.norm.stored_moments().items()}
+
+    def output(self) -> Tensor:
+        """(N, C) or (N, C, *); time steps count as positions."""
+        return self.outputs[0] if len(self.outputs) == 1 else torch.stack(self.outputs, dim=2)
+
+    def clear(self) -> None:
+        self.inputs.clear()
+        self.outputs.clear()
+
+
+def norm_of(model: nn.Module, site: Site) -> Normalization:
+    """The layer at a site."""
+    module = model.get_submodule(f"{site.name}.norm" if site.tokens else site.name)
+    if not isinstance(module, Normalization):
+        raise TypeError(f"Site {site.name} holds a {type(module).__name__}, which is no Normalization.")
+    return module
 
 
 class SiteStatistics:
@@ -47,57 +92,51 @@ class SiteStatistics:
         device = next(model.parameters()).device
         self._sites = {site.name: site for site in sites}
         self._averages = averages
-        modules = {name: model.get_submodule(name) for name in self._sites}
-        self._norms = {name: module for name, module in modules.items() if isinstance(module, BatchNorm)}
+        norms = {site.name: norm_of(model, site) for site in sites}
+        self._running = {name: norm for name, norm in norms.items() if isinstance(norm, RunningNorm)}
         self._percentiles = {
             name: OutputPercentiles(torch.tensor(list(chosen), device=device), percentiles)
             for name, chosen in units.items()
             if len(chosen) and len(percentiles)
         }
         self._watched = {
-            name: module
-            for name, module in modules.items()
-            if name in self._percentiles or name not in self._norms
+            name: _Watched(norm=norm)
+            for name, norm in norms.items()
+            if name in self._percentiles or name not in self._running
         }
-        self._outputs: dict[str, Tensor] = {}
         self._clear()
 
     def _clear(self) -> None:
         self._steps: list[int] = []
         self._samples: list[int] = []
         self._copies: list[Tensor] = []
-        self._moments: dict[str, list[Tensor]] = {name: [] for name in self._sites.keys() - self._norms.keys()}
+        self._moments: dict[str, list[dict[str, Tensor]]] = {
+            name: [] for name in self._sites.keys() - self._running.keys()
+        }
 
-    def watch(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """The forward pass of a recorded step; keeps the outputs that `take` needs."""
-        hooks = [module.register_forward_hook(self._keep(name)) for name, module in self._watched.items()]
+    def watch(self, forward: Forward, inputs: Tensor) -> Tensor:
+        """The forward pass of a recorded step; keeps what `take` needs."""
+        for watched in self._watched.values():
+            watched.clear()
+        hooks = [watched.norm.register_forward_hook(watched.keep) for watched in self._watched.values()]
         try:
-            outputs: Tensor = model(inputs)
+            return forward(inputs)
         finally:
             for hook in hooks:
                 hook.remove()
-        return outputs
-
-    def _keep(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._outputs[name] = output.detach()
-
-        return hook
 
     @torch.no_grad()
     def take(self, step: int, samples: int) -> None:
-        """Record a step of `samples` samples; call after the running averages have moved."""
+        """Record a step whose (last) batch had `samples` samples, after the running averages have moved."""
         self._steps.append(step)
         self._samples.append(samples)
         self._copies.append(self._averages.copy())
         for name, moments in self._moments.items():
-            output = self._outputs[name]
-            but_channels = [0, *range(2, output.dim())]
-            var, mean = torch.var_mean(output, dim=but_channels, correction=0)
-            moments.append(torch.stack((mean, var)))
+            moments.append(self._watched[name].moments())
         for name, percentiles in self._percentiles.items():
-            percentiles.take(self._outputs[name])
-        self._outputs.clear()
+            percentiles.take(self._watched[name].output())
+        for watched in self._watched.values():
+            watched.clear()
 
     def flush(self, last_step: int | None = None) -> list[SiteRows]:
         """What has been recorded since the last flush, on the host; nothing beyond `last_step`."""
@@ -122,13 +161,18 @@ class SiteStatistics:
 
     def _moments_of(self, name: str, copies: Tensor) -> dict[str, Tensor]:
         """A site's moments at the recorded steps; the variance of a batch is the biased one, which normalized."""
-        if name not in self._norms:
-            mean, var = torch.stack(self._moments[name], dim=1).cpu()
-            return {"train.mean": mean, "train.var": var}
-        moments = self._averages.of(self._norms[name], copies)
-        values = torch.tensor(self._samples, dtype=torch.float64)[:, None] * self._sites[name].positions
-        biased = ((values - 1) / values).to(copies.dtype)
-        return moments | {"train.var": moments["train.var"] * biased}
+        if name not in self._running:
+            kept = self._moments[name]
+            return {key: torch.stack([each[key] for each in kept]).cpu() for key in kept[0]}
+        norm, site = self._running[name], self._sites[name]
+        moments = self._averages.of(norm, copies)
+        if "train.var" in moments:
+            samples = torch.tensor([norm.samples_per_variance(n) for n in self._samples], dtype=torch.float64)
+            values = samples[:, None] * site.positions
+            moments["train.var"] = moments["train.var"] * ((values - 1) / values).to(copies.dtype)
+        if site.time_steps is None:
+            return moments
+        return {key: values.unflatten(1, (site.time_steps, -1)) for key, values in moments.items()}
 
 
 def _first(rows: int, series: dict[str, Array]) -> dict[str, Array]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.norms.batch import RunningAverages
+from models.norms.running import RunningAverages
 from worker.data.batches import Data, Samples, epoch_batches
 from worker.errors import Diverged
 from worker.evaluate import Evaluator
 from worker.recorder import StepRecorder
-from worker.statistics import SiteStatistics
+from worker.statistics import Forward, SiteStatistics
 
 Series = Mapping[str, NDArray[np.floating]]
 
@@ -46,7 +46,7 @@ class Reporter(Protocol):
         """Rows of series that share their steps."""
 
     def statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
-        """Rows of one site: name to (rows, channels) and to (rows, units)."""
+        """Rows of one site: name to (rows, values) or (rows, time steps, values), and to (rows, units)."""
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """A state to keep."""
@@ -58,6 +58,8 @@ class Plan:
 
     steps: int
     batch_size: int
+    #: Batches of one optimizer step.
+    accumulate: int
     seed: int
     evaluate_every: int
     statistics_every: int
@@ -71,6 +73,8 @@ class Run:
     plan: Plan
     data: Data
     model: nn.Module
+    #: The model's forward pass in the job's precision; gives float32.
+    forward: Forward
     optimizer: torch.optim.Optimizer
     averages: RunningAverages
     recorder: StepRecorder
@@ -86,13 +90,13 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
     """
     plan, speed = run.plan, Speed()
     run.model.train()
-    for step, epoch, rows in schedule(plan, run.data.train):
+    for step, epoch, parts in schedule(plan, run.data.train):
         if should_stop():
             flush(run, reporter)
             reporter.progress(step - 1, epoch, speed.samples_per_second())
             return False
-        train_step(run, step, rows)
-        speed.count(len(rows))
+        train_step(run, step, parts)
+        speed.count(sum(map(len, parts)))
         last = step == plan.steps
         if step == 1:
             reporter.first_step()
@@ -110,30 +114,37 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
     return True
 
 
-def train_step(run: Run, step: int, rows: Tensor) -> None:
-    """One optimizer step on the samples in `rows`. Nothing here waits for the device."""
-    inputs, targets = run.data.train.batch(rows)
+def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
+    """One optimizer step on the samples in the rows of each part. Nothing here waits for the device.
+
+    Each part is normalized by itself and moves the running averages; the gradient is the mean over all samples.
+    """
     recorded = step % run.plan.statistics_every == 0 or step == run.plan.steps
-    logits = run.statistics.watch(run.model, inputs) if recorded else run.model(inputs)
-    loss = F.cross_entropy(logits, targets)
+    samples = sum(map(len, parts))
     run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    for part in parts:
+        inputs, targets = run.data.train.batch(part)
+        logits = run.statistics.watch(run.forward, inputs) if recorded else run.forward(inputs)
+        loss = F.cross_entropy(logits, targets)
+        share = len(part) / samples
+        (loss if share == 1 else loss * share).backward()
+        run.averages.update()
+        run.recorder.record(step, loss, logits, targets)
     run.optimizer.step()
-    run.averages.update()
-    run.recorder.record(step, loss, logits, targets)
     if recorded:
-        run.statistics.take(step, len(rows))
+        run.statistics.take(step, len(parts[-1]))
 
 
-def schedule(plan: Plan, samples: Samples) -> Iterator[tuple[int, int, Tensor]]:
-    """Step, epoch (both from 1) and rows of every batch of the run."""
-    step = 0
-    for epoch in count(1):
-        for rows in epoch_batches(len(samples), plan.batch_size, plan.seed, epoch, samples.targets.device):
-            step += 1
-            yield step, epoch, rows
-            if step == plan.steps:
-                return
+def schedule(plan: Plan, samples: Samples) -> Iterator[tuple[int, int, list[Tensor]]]:
+    """Step, epoch (both from 1) and the rows of each batch of every step of the run."""
+    batches = (
+        (epoch, rows)
+        for epoch in count(1)
+        for rows in epoch_batches(len(samples), plan.batch_size, plan.seed, epoch, samples.targets.device)
+    )
+    for step in range(1, plan.steps + 1):
+        parts = list(islice(batches, plan.accumulate))
+        yield step, parts[-1][0], [rows for _, rows in parts]
 
 
 def flush(run: Run, reporter: Reporter) -> None:

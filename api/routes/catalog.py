@@ -6,11 +6,14 @@ from typing import Any, get_args
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from api.options import options
 from api.strict import StrictRoute
-from db.datasets import DATASETS
+from db.datasets import datasets
 from db.spec import optimizer
+from db.spec.architectures import union as architecture_parts
 from db.spec.job import JobSpec
-from models.catalog.names import ARCHITECTURES, NORMS
+from db.spec.norms import union as norm_parts
+from models.catalog.registry import architectures, norms
 
 router = APIRouter(prefix="/v1", tags=["catalog"], route_class=StrictRoute)
 
@@ -24,32 +27,48 @@ class Catalog(BaseModel):
 
 @router.get("/catalog/architectures")
 def list_architectures() -> Catalog:
-    """Networks, with the norms and positions that they take."""
-    return Catalog(data=[asdict(info) for info in ARCHITECTURES.values()])
+    """Networks, with their options and the norms and positions that they take."""
+    parts = {part_name(part): part for part in architecture_parts.PARTS}
+    return Catalog(data=[_entry(asdict(info), parts[name]) for name, info in architectures().items()])
 
 
 @router.get("/catalog/norms")
 def list_norms() -> Catalog:
-    """Normalizations, with their options and sources."""
-    return Catalog(data=[asdict(info) for info in NORMS.values()])
+    """Normalizations, with their formulas, options, pitfalls and sources, and the networks that take them."""
+    parts = {part_name(part): part for part in norm_parts.PARTS}
+    takers = {name: [a.name for a in architectures().values() if name in a.norms] for name in norms()}
+    return Catalog(
+        data=[
+            _entry(asdict(info), parts[name]) | {"architectures": takers[name]} for name, info in norms().items()
+        ]
+    )
 
 
 @router.get("/catalog/datasets")
 def list_datasets() -> Catalog:
     """Data sets, with their shapes and sizes."""
-    return Catalog(data=[asdict(info) for info in DATASETS.values()])
+    return Catalog(data=[asdict(info) for info in datasets().values()])
 
 
 @router.get("/catalog/optimizers")
 def list_optimizers() -> Catalog:
     """Optimizers by torch's names, with their options and defaults."""
     union, _ = get_args(optimizer.Optimizer)
-    return Catalog(data=[_optimizer(part) for part in get_args(union)])
+    entries = ({"name": part.__name__, "summary": part.__doc__, "reference": TORCH} for part in get_args(union))
+    return Catalog(data=[_entry(entry, part) for entry, part in zip(entries, get_args(union), strict=True)])
 
 
-def _optimizer(part: type[BaseModel]) -> dict[str, Any]:
-    options = {name: field.default for name, field in part.model_fields.items() if name != "name"}
-    return {"name": part.__name__, "summary": (part.__doc__ or "").strip(), "options": options}
+TORCH = "torch.optim"
+
+
+def part_name(part: type[BaseModel]) -> str:
+    """The name by which a spec chooses a part."""
+    (name,) = get_args(part.model_fields["name"].annotation)
+    return str(name)
+
+
+def _entry(known: dict[str, Any], part: type[BaseModel]) -> dict[str, Any]:
+    return known | {"options": [option.model_dump() for option in options(part, known["reference"])]}
 
 
 @router.get("/schemas/job.json")

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,7 @@ from db.metrics import MetricsPage, MetricsQuery
 from db.spec.job import JobSpec, units_to_record
 from db.statistics import StatisticsQuery
 from db.tables import Job
-from models.shapes import sites
+from models.shapes import Site, sites
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["records"], route_class=StrictRoute)
 
@@ -87,7 +88,8 @@ def read_statistics(
         query = StatisticsQuery(
             sites=list(wanted),
             modes=[mode] if mode else ["train", "eval"],
-            channels=_channels(channels, min(known["channels"] for known in wanted.values())),
+            channels=_channels(channels, min((record["moments"] for record in wanted.values()), default=0)),
+            time_steps={name: len(known["time_step"]) for name, known in wanted.items() if "time_step" in known},
             from_step=from_step,
             to_step=to_step,
             after=after,
@@ -100,18 +102,20 @@ def read_statistics(
 
 
 def _wanted_sites(job: Job, names: list[str]) -> dict[str, dict[str, Any]]:
-    """What is known of each wanted site before any number: its norm, channels and recorded units."""
+    """What is known of each wanted site before any number: its norm, sizes and recorded units."""
     spec = JobSpec.model_validate(job.resolved)
     units = units_to_record(spec)
-    known = {
-        site.name: {"norm": site.norm.value, "channels": site.channels, "units": list(units.get(site.name, ()))}
-        for site in sites(spec.blueprint())
-    }
+    known = {site.name: _known(site, units.get(site.name, ())) for site in sites(spec.blueprint())}
     for name in names:
         if name not in known:
             near = suggest(name, list(known))
             raise _bad_query("site", "unknown_site", "The network has no such site.", list(known), near)
     return {name: record for name, record in known.items() if not names or name in names}
+
+
+def _known(site: Site, units: Sequence[int]) -> dict[str, Any]:
+    known = {"norm": site.norm, "channels": site.channels, "moments": site.moments, "units": list(units)}
+    return known if site.time_steps is None else known | {"time_step": list(range(site.time_steps))}
 
 
 def _channels(text: str, available: int) -> tuple[int, ...] | None:

@@ -28,30 +28,41 @@ class MetricsOut(BaseModel):
 
 
 class OverChannels(BaseModel):
-    """A moment at each recorded step, over all channels of the site."""
+    """A moment at each recorded step, over all channels of the site; in a recurrent layer, of each time step."""
 
-    mean: list[Number]
-    min: list[Number]
-    max: list[Number]
+    mean: list[Number] | list[list[Number]]
+    min: list[Number] | list[list[Number]]
+    max: list[Number] | list[list[Number]]
+
+
+#: A moment over the channels, or a row of chosen channels for each step (and time step).
+Moment = OverChannels | list[list[Number]] | list[list[list[Number]]]
 
 
 class MomentsOut(BaseModel):
-    """Mean and variance at each recorded step: over the channels, or a row of chosen channels for each step."""
+    """What a norm computes or keeps, at each recorded step: mean and variance, or a scale."""
 
-    mean: OverChannels | list[list[Number]]
-    var: OverChannels | list[list[Number]]
+    mean: Moment | None = None
+    var: Moment | None = None
+    std: Moment | None = None
+    """Of batch renormalization, which keeps the standard deviation."""
+    scale: Moment | None = None
+    """Of norms that divide by something else: a root mean square, a mean absolute value."""
 
 
 class SiteOut(BaseModel):
     """What one site's norm did.
 
-    `train` has the moments of the norm's input in the mini-batch (biased variance: what normalizes), `eval` the
-    running ones as stored, null for a site without any; `percentiles` those of the norm's output, for `units`, a
-    row for each step.
+    `train` has what the norm computed of the mini-batch (biased variance: what normalizes; a norm that treats
+    each sample by itself: the mean over the samples), `eval` the running ones as stored, null for a site without
+    any; `percentiles` those of the norm's output, for `units`, a row for each step. `moments` says how many
+    numbers of each kind there are: one for each channel, for each group of channels, or one.
     """
 
     norm: str
     channels: int
+    moments: int
+    time_step: list[int] | None = None
     units: list[int]
     step: list[int]
     train: MomentsOut | None = None

@@ -14,6 +14,11 @@ def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, var
 
 
+def widened(x: Tensor) -> Tensor:
+    """In float32 if it is narrower: moments of half precision are useless."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
 def per_channel(values: Tensor, x: Tensor) -> Tensor:
     """(C,) shaped so that it goes with x: (N, C, *)."""
     return values.view(-1, *[1] * (x.dim() - 2))
@@ -25,12 +30,15 @@ class Normalization(nn.Module):
     Its parameters are exempt from weight decay, and a recorded step asks it for its moments.
     """
 
+    #: In train mode a sample's output depends on the other samples of its batch.
+    uses_batch: ClassVar[bool] = False
+
     def own_moments(self, x: Tensor) -> dict[str, Tensor]:
         """What train mode normalizes `x` by, each the mean over the samples where it is a sample's own.
 
         Here the moments of each channel in the batch, which are all that a layer without moments can show.
         """
-        mean, var = channel_moments(x.float() if x.dtype.itemsize < 4 else x)
+        mean, var = channel_moments(widened(x))
         return {"mean": mean, "var": var}
 
     def stored_moments(self) -> Mapping[str, Tensor]:
@@ -60,6 +68,13 @@ class AffineNorm(Normalization):
             x = x * per_channel(self.weight, x)
         return x if self.bias is None else x + per_channel(self.bias, x)
 
+    def affine_as(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Weight and bias in the number type of x, for kernels that want all of one type."""
+        return (
+            None if self.weight is None else self.weight.to(x.dtype),
+            None if self.bias is None else self.bias.to(x.dtype),
+        )
+
 
 class RunningNorm(AffineNorm):
     """A norm that uses moments of the mini-batch in train mode and running averages of them in eval mode.
@@ -71,6 +86,7 @@ class RunningNorm(AffineNorm):
     them in its forward pass, as torch's own layers do.
     """
 
+    uses_batch = True
     MOMENTS: ClassVar[tuple[str, ...]] = ("mean", "var")
     moves_itself: ClassVar[bool] = False
     #: Whether `seen` must be right at every forward pass in train mode, for a schedule.

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from db.spec.job import JobSpec
+from models.catalog.names import Architecture, NormName
 from tests.api.test_bad_input import SPEC
 
 
@@ -53,14 +54,44 @@ def test_an_own_request_id_is_kept_and_a_strange_one_replaced(http):
 @pytest.mark.parametrize(
     ("catalog", "names"),
     [
-        ("architectures", ["mlp"]),
-        ("norms", ["none", "batch"]),
-        ("datasets", ["digits", "mnist"]),
+        ("architectures", [name.value for name in Architecture]),
+        ("norms", [name.value for name in NormName]),
+        ("datasets", ["digits", "mnist", "cifar10"]),
         ("optimizers", ["SGD", "AdamW"]),
     ],
 )
 def test_the_catalogue_names_what_a_job_may_name(http, catalog, names):
     assert [entry["name"] for entry in http.get(f"/v1/catalog/{catalog}").json()["data"]] == names
+
+
+@pytest.mark.parametrize("catalog", ["architectures", "norms", "optimizers"])
+def test_every_option_has_a_type_a_default_or_a_need_words_and_a_source(http, catalog):
+    for entry in http.get(f"/v1/catalog/{catalog}").json()["data"]:
+        for option in entry["options"]:
+            assert option["type"], (entry["name"], option)
+            assert option["required"] or "default" in option
+            assert option["description"].endswith("."), (entry["name"], option)
+            assert option["source"] == entry["reference"]
+
+
+def test_an_option_of_a_norm_is_listed_as_the_spec_takes_it(http):
+    norms = {entry["name"]: entry for entry in http.get("/v1/catalog/norms").json()["data"]}
+    options = {option["name"]: option for option in norms["batch"]["options"]}
+    assert list(options) == ["position", "eps", "affine", "momentum", "track"]
+    assert options["momentum"] == {
+        "name": "momentum",
+        "type": "number | null",
+        "required": False,
+        "default": 0.1,
+        "allowed": None,
+        "range": "more than 0, at most 1",
+        "description": "Weight of the newest batch in the running averages (torch's convention, not Keras's); "
+        "null weighs every batch the same.",
+        "source": norms["batch"]["reference"],
+    }
+    assert options["position"]["allowed"][0] == "auto"
+    assert "inception" in norms["batch"]["architectures"]
+    assert norms["batch"]["formula"]
 
 
 def test_the_schema_of_the_spec_is_served(http):

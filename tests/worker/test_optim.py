@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from models.build import build
 from models.norms.batch import BatchNorm
 from tests.db.support import make_spec
-from worker.optim import make_optimizer
+from worker.optim import NOT_ARGUMENTS, make_optimizer, norm_parameters
 
 
 def network() -> nn.Module:
@@ -17,8 +18,7 @@ def network() -> nn.Module:
 
 
 def optimizer_of(model: nn.Module, **spec: Any) -> torch.optim.Optimizer:
-    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
-    return make_optimizer(make_spec(optimizer=spec).optimizer, model, norms)
+    return make_optimizer(make_spec(optimizer=spec).optimizer, model)
 
 
 def decays(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -69,7 +69,7 @@ def test_a_step_without_gradients_shrinks_what_is_decayed_and_nothing_else(name,
 def test_arguments_are_those_of_torchs_optimizer_of_the_name(spec):
     optimizer = optimizer_of(network(), **spec)
     assert type(optimizer) is getattr(torch.optim, spec["name"])
-    filled = make_spec(optimizer=spec).optimizer.model_dump(exclude={"name", "decay_norm", "weight_decay"})
+    filled = make_spec(optimizer=spec).optimizer.model_dump(exclude={*NOT_ARGUMENTS, "weight_decay"})
     for group in optimizer.param_groups:
         assert {key: group[key] for key in filled} == filled
 
@@ -86,3 +86,18 @@ def test_every_parameter_stands_in_exactly_one_group():
     optimizer = optimizer_of(model, name="SGD", weight_decay=0.1)
     held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
+
+
+def test_what_stands_in_for_a_norm_is_not_decayed_either():
+    def names(norm: dict[str, Any], architecture: dict[str, Any]) -> set[str]:
+        model = build(make_spec(norm=norm, architecture=architecture).blueprint())
+        found = {id(parameter) for parameter in norm_parameters(model)}
+        return {name for name, parameter in model.named_parameters() if id(parameter) in found}
+
+    mlp = {"name": "mlp", "hidden": [8]}
+    assert names({"name": "weight"}, mlp) == {"linear1.parametrizations.weight.original0"}
+    assert names({"name": "spectral"}, mlp) == set()
+    assert names({"name": "dyt"}, mlp) == {"norm1.weight", "norm1.bias", "norm1.alpha"}
+    block = {"name": "residual", "layers": [{"name": "norm"}, {"name": "linear", "units": 64}]}
+    layers = [{"name": "flatten"}, block, {"name": "linear", "units": 10}]
+    assert names({"name": "skip_init"}, {"name": "sequential", "layers": layers}) == {"residual1.alpha"}

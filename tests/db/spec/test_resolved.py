@@ -18,6 +18,7 @@ WIDE_RANGE = [
     {"steps": 1},
     {"name": "n", "labels": {"a": "b"}, "seed": 2**63 - 1, "device": "cuda"},
     {"dataset": {"name": "mnist", "binarize": True, "train_limit": 61}, "steps": None, "epochs": 2},
+    {"dataset": {"name": "cifar10", "standardize": True, "test_limit": 1000}},
     {"architecture": {"name": "mlp", "hidden": [3], "init": {"name": "normal", "std": 0.1}}},
     {"norm": {"name": "batch", "affine": False, "position": "before_activation", "eps": 1e-3}},
     {"optimizer": {"name": "AdamW", "betas": [0.8, 0.9], "decay_norm": True}},
@@ -40,15 +41,29 @@ def test_defaults_are_those_of_the_documentation():
         "name": None,
         "labels": {},
         "task": "classification",
-        "dataset": {"name": "mnist", "binarize": False, "train_limit": None},
+        "dataset": {
+            "name": "mnist",
+            "binarize": False,
+            "standardize": False,
+            "train_limit": None,
+            "test_limit": None,
+        },
         "architecture": {
             "name": "mlp",
             "hidden": [100, 100, 100],
             "activation": "relu",
+            "dropout": 0.0,
             "init": {"name": "default"},
         },
-        "norm": {"name": "none"},
-        "optimizer": {"name": "SGD", "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "decay_norm": False},
+        "norm": {"name": "none", "position": "auto"},
+        "optimizer": {
+            "name": "SGD",
+            "lr": 0.1,
+            "momentum": 0.0,
+            "weight_decay": 0.0,
+            "decay_norm": False,
+            "accumulate": 1,
+        },
         "batch_size": 60,
         "steps": 50_000,
         "epochs": None,
@@ -112,7 +127,7 @@ def test_the_digest_is_that_of_the_spec_that_a_worker_reads_back(changes):
     ids=str,
 )
 def test_the_digest_ignores_names_labels_and_the_way_of_saying_the_same(changes):
-    assert make_spec(steps=None, epochs=23).steps_per_epoch() == 45
+    assert make_spec(steps=None, epochs=23).batches_per_epoch() == 45
     base = {"steps": 23 * 45}
     assert make_spec(**base | changes).digest() == make_spec(**base).digest()
 
@@ -126,6 +141,8 @@ def test_the_digest_ignores_names_labels_and_the_way_of_saying_the_same(changes)
         {"norm": {"name": "none"}},
         {"norm": {"name": "batch", "momentum": 0.2}},
         {"dataset": {"name": "digits", "binarize": True}},
+        {"dataset": {"name": "digits", "standardize": True}},
+        {"dataset": {"name": "digits", "test_limit": 100}},
         {"optimizer": {"name": "SGD", "lr": 0.2}},
         {"evaluate": {"every": 7}},
         {"device": "cpu"},
@@ -153,17 +170,17 @@ def limited(samples: int, batch_size: int) -> JobSpec:
 @given(samples=st.integers(2, 300), data=st.data())
 def test_steps_of_an_epoch_equal_its_batches(samples, data):
     size = data.draw(st.integers(2, samples))
-    assert limited(samples, size).steps_per_epoch() == len(epoch_batches(samples, size, seed=0, epoch=1))
+    assert limited(samples, size).batches_per_epoch() == len(epoch_batches(samples, size, seed=0, epoch=1))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 50])
 def test_steps_of_an_epoch_equal_its_batches_where_a_batch_is_one_sample(samples):
-    assert limited(samples, 1).steps_per_epoch() == len(epoch_batches(samples, 1, seed=0, epoch=1))
+    assert limited(samples, 1).batches_per_epoch() == len(epoch_batches(samples, 1, seed=0, epoch=1))
 
 
 @pytest.mark.parametrize(("size", "steps"), [(1437, 1), (1436, 1), (1435, 2), (718, 2), (359, 4), (32, 45)])
 def test_a_ragged_batch_counts_and_a_single_sample_joins_the_one_before(size, steps):
-    assert make_spec(batch_size=size).steps_per_epoch() == steps
+    assert make_spec(batch_size=size).batches_per_epoch() == steps
     assert make_spec(batch_size=size, steps=None, epochs=3).resolved().steps == 3 * steps
 
 

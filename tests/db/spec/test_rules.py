@@ -153,14 +153,14 @@ def test_what_has_no_default_must_be_given(part):
     "changes",
     [
         {"norm": {"name": "none", "momentum": 0.1}},
-        {"norm": {"name": "layer"}},
+        {"norm": {"name": "layers"}},
         {"norm": {"momentum": 0.1}},
         {"architecture": {"name": "mlp", "hidden": [8], "init": {"name": "normal"}}},
         {"architecture": {"name": "mlp", "hidden": [8], "init": {"name": "xavier_normal", "std": 0.1}}},
-        {"architecture": {"name": "cnn"}},
+        {"architecture": {"name": "alexnet"}},
         {"optimizer": {"name": "SGD", "betas": [0.9, 0.99]}},
         {"optimizer": {"name": "sgd"}},
-        {"dataset": {"name": "cifar10"}},
+        {"dataset": {"name": "cifar100"}},
     ],
     ids=str,
 )
