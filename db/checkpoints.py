@@ -14,7 +14,11 @@ from db.lease import Hold
 from db.store import StoredFile
 from db.tables import Artifact, Checkpoint, Job
 
-MEDIA_TYPES = {"safetensors": "application/octet-stream", "config": "application/json"}
+MEDIA_TYPES = {
+    "safetensors": "application/octet-stream",
+    "config": "application/json",
+    "modeling": "text/x-python",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,14 @@ import gc
 import torch
 
 import worker.run  # noqa: F401 - everything that a trainer imports
+from worker import export
 
 torch.set_num_threads(1)
 _weight = torch.nn.Parameter(torch.zeros(1))
 _weight.sum().backward()
 torch.optim.AdamW([_weight]).step()
 torch.optim.SGD([_weight]).step()
+export.modeling_bytes()  # made here once for all trainers
 # What is here stays: a collection in a trainer need not walk it (a fifth of a second), nor unshare its pages.
 gc.collect()
 gc.freeze()

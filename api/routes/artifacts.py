@@ -33,9 +33,9 @@ def read_model(
     job_id: JobId,
     request: Request,
     service: ServiceDep,
-    format: Literal["safetensors", "config"] = "safetensors",
+    format: Literal["safetensors", "config", "modeling"] = "safetensors",
 ) -> Response:
-    """The model of the job's newest checkpoint: its weights, or the `config.json` that rebuilds the network."""
+    """The model of the job's newest checkpoint: its weights, its `config.json`, or the code that loads both."""
     with service.database.read() as session:
         artifact = checkpoints.model(session, jobs.get(session, job_id), format)
     return answer(request, artifact, service.store, immutable=False)

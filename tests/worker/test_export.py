@@ -1,79 +1,133 @@
-"""What leaves normlab: files from which plain torch rebuilds the network."""
+"""What leaves normlab: files from which torch alone rebuilds the network that was trained."""
 
 import io
 import json
-from collections import OrderedDict
+import sys
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load
-from torch import nn
 
-from models.norms.batch import BatchNorm
-from tests.worker.support import make_run, small_spec, trained
+from models.build import build
+from models.catalog.names import Architecture
+from models.catalog.registry import architectures
+from tests.worker.exported import run_isolated, write_export
+from tests.worker.networks import BATCH, noise_images, small_network
+from tests.worker.support import CPU, Kept, make_run, small_spec, trained
 from worker import export
+from worker import run as runs
+from worker.trainer import train
 
-ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "linear": nn.Identity}
+#: Every network with its natural norm, and every norm in a network that takes it.
+CASES = sorted(
+    {(name.value, "batch" if "batch" in architectures()[name].norms else "layer") for name in Architecture}
+    | {("cnn", norm) for norm in architectures()[Architecture.CNN].norms}
+    | {(name, "layer") for name in ("lstm", "gru", "transformer")}
+    | {("resnet", "skip_init")}
+)
 
+#: Loads the networks of all folders and says what it finds.
+LOAD_ALL = """
+import json, pathlib
+import torch
+from modeling import load_model
+from safetensors.torch import load_file
 
-def layer(config: dict) -> nn.Module:
-    match config["kind"]:
-        case "flatten":
-            return nn.Flatten()
-        case "linear":
-            return nn.Linear(config["inputs"], config["outputs"], bias=config["bias"])
-        case "norm":
-            stock = {"batch": nn.BatchNorm1d, "none": nn.Identity}[config["norm"]]
-            return stock(config["features"], **config["options"])
-        case "activation":
-            return ACTIVATIONS[config["activation"]]()
-    raise AssertionError(config)
-
-
-def rebuild(config_file: bytes, weights_file: bytes) -> tuple[nn.Module, dict]:
-    """As somebody would who has the two files, and no normlab."""
-    config = json.loads(config_file)
-    layers = config["network"]["body"]["layers"]
-    model = nn.Sequential(OrderedDict((each["name"], layer(each)) for each in layers))
-    model.load_state_dict(load(weights_file))
-    return model.eval(), config
-
-
-def prepare(raw: np.ndarray, config: dict) -> torch.Tensor:
-    given = config["input"]
-    if given["threshold"] is not None:
-        return torch.from_numpy((raw >= given["threshold"]).astype(np.float32))
-    return torch.from_numpy(raw.astype(np.float32)) * (1.0 / given["largest_value"])
-
-
-@pytest.mark.parametrize("norm", [{"name": "batch", "eps": 1e-3}, {"name": "none"}], ids=lambda n: n["name"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_plain_torch_rebuilds_the_network_with_identical_outputs(digits, norm, activation):
-    changes = {
-        "norm": norm,
-        "architecture": {"name": "mlp", "hidden": [8, 4], "activation": activation},
-        "steps": 20,
-    }
-    run, reporter = trained(digits, **changes)
-    files = export.config_bytes(small_spec(**changes)), export.model_bytes(reporter.snapshots[-1])
-    model, config = rebuild(*files)
-    inputs = prepare(np.array(digits.arrays.test_inputs), config)
+torch.set_num_threads(1)
+found = {}
+for folder in sorted(path for path in pathlib.Path().iterdir() if path.is_dir()):
+    random = torch.get_rng_state()
+    model = load_model(folder / "config.json", folder / "model.safetensors")
+    given, samples = load_file(folder / "model.safetensors"), load_file(folder / "samples.safetensors")
     with torch.no_grad():
-        assert torch.equal(model(inputs), run.model.eval()(inputs))
-    assert list(inputs.shape[1:]) == config["input"]["shape"]
-    assert model(inputs).shape[1] == config["classes"] == 10
-    assert not any(isinstance(module, BatchNorm) for module in model.modules())
+        outputs = model(samples["inputs"])
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    facts = found[folder.name] = {
+        "random numbers are left alone": torch.equal(random, torch.get_rng_state()),
+        "eval mode": not any(module.training for module in model.modules()),
+        "same outputs": torch.equal(outputs, samples["outputs"]),
+        "same names": state.keys() == given.keys(),
+        "same state": all(torch.equal(value, given[name]) for name, value in state.items()),
+    }
+    model.train()(samples["inputs"]).square().sum().backward()
+    facts["gradients are finite"] = all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    after = model.state_dict()
+    facts["averages that moved"] = [
+        name for name in given if ".running_" in name and not torch.equal(after[name], given[name])
+    ]
+    facts["updates"] = [int(after[name] - given[name]) for name in given if name.endswith("num_batches_tracked")]
+print(json.dumps({"found": found, "modules": sorted({name.partition(".")[0] for name in sys.modules})}))
+"""
 
 
-def test_the_threshold_of_a_binarized_job_makes_its_inputs(digits):
-    spec = small_spec(dataset={"name": "digits", "binarize": True})
-    config = json.loads(export.config_bytes(spec))
-    raw = np.array(digits.arrays.train_inputs)
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    """What a process without normlab finds in the exports of all cases, each trained for a step."""
+    folder, images = tmp_path_factory.mktemp("exports"), noise_images()
+    inputs = torch.randn(BATCH, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for architecture, norm in CASES:
+        spec, reporter = small_network(architecture, norm), Kept()
+        run = runs.make_run(spec, images, CPU)
+        assert train(run, reporter, lambda: False)
+        with torch.no_grad():
+            outputs = run.model.eval()(inputs)
+        write_export(
+            folder / f"{architecture}-{norm}", spec, reporter.snapshots[-1], inputs=inputs, outputs=outputs
+        )
+    return run_isolated(folder, LOAD_ALL)
+
+
+@pytest.mark.parametrize(("architecture", "norm"), CASES)
+def test_torch_alone_rebuilds_the_trained_network_bit_for_bit(exports, architecture, norm):
+    facts = exports["found"][f"{architecture}-{norm}"]
+    assert {name for name, value in facts.items() if value is True} == {
+        "random numbers are left alone",
+        "eval mode",
+        "same outputs",
+        "same names",
+        "same state",
+        "gradients are finite",
+    }
+
+
+@pytest.mark.parametrize(("architecture", "norm"), CASES)
+def test_a_training_step_of_the_rebuilt_network_moves_its_running_averages(exports, architecture, norm):
+    facts = exports["found"][f"{architecture}-{norm}"]
+    state = build(small_network(architecture, norm).blueprint()).state_dict()
+    averages = sorted(name for name in state if ".running_" in name)
+    # Those of frozen batch norm are there, and nothing moves them.
+    assert sorted(facts["averages that moved"]) == ([] if norm == "frozen_batch" else averages)
+    chunks = 2 if norm == "ghost_batch" else 1
+    assert set(facts["updates"]) <= {chunks}
+    assert bool(facts["updates"]) == bool(facts["averages that moved"])
+
+
+def test_rebuilding_takes_nothing_of_normlab_and_little_else(exports):
+    loaded = set(exports["modules"])
+    assert {"modeling", "torch", "safetensors"} <= loaded
+    assert not loaded & {"api", "worker", "models", "db", "pydantic", "sqlalchemy"}
+    assert "worker" in {name.partition(".")[0] for name in sys.modules}
+
+
+@pytest.mark.parametrize("standardize", [False, True], ids=["divided", "standardized"])
+def test_inputs_prepared_as_the_config_says_are_those_of_the_training(digits, standardize):
+    changes = {"dataset": {"name": "digits", "standardize": standardize}}
+    given = json.loads(export.config_bytes(small_spec(**changes)))["input"]
+    inputs = torch.from_numpy(np.array(digits.arrays.test_inputs)) / given["largest_value"]
+    if standardize:
+        inputs = (inputs - torch.tensor(given["mean"])) / torch.tensor(given["std"])
+    assert given["threshold"] is None
+    assert list(inputs.shape[1:]) == given["shape"]
+    run = make_run(digits, **changes)
+    torch.testing.assert_close(inputs, run.data.test.batch(torch.arange(len(inputs)))[0])
+
+
+def test_the_threshold_of_a_binarized_job_is_in_its_config():
+    config = json.loads(export.config_bytes(small_spec(dataset={"name": "digits", "binarize": True})))
     assert config["input"]["threshold"] == 8
-    np.testing.assert_array_equal(prepare(raw, config).numpy(), raw >= 8)
     mnist = export.config(small_spec(dataset={"name": "mnist", "binarize": True}))
-    assert mnist["input"] == {"shape": [1, 28, 28], "largest_value": 255, "threshold": 128}
+    unstandardized = {"mean": None, "std": None}
+    assert mnist["input"] == {"shape": [1, 28, 28], "largest_value": 255, "threshold": 128, **unstandardized}
 
 
 def test_equal_models_have_equal_files_and_different_ones_different(digits):

@@ -19,6 +19,7 @@ from db.store import Store
 from db.tables import Chunk
 from tests.db.support import claim, claimed_job, contents, events_of, job_of, new_job, superseded_job
 from tests.worker.support import Kept, make_run
+from worker import export
 from worker.reporter import DatabaseReporter
 from worker.trainer import Snapshot, train
 
@@ -65,8 +66,11 @@ def test_all_that_a_run_reports_arrives(database, store, digits):
         )
     with database.read() as session:
         weights = load(store.get(checkpoints.model(session, job_of(database, job_id), "safetensors").store_key))
+        code = checkpoints.model(session, job_of(database, job_id), "modeling")
         assert [each.step for each in checkpoints.list_for(session, job_id)] == [70, 60]
     assert all(torch.equal(value, weights[name]) for name, value in kept.snapshots[-1].weights.items())
+    assert (code.filename, code.media_type) == ("modeling.py", "text/x-python")
+    assert store.get(code.store_key) == export.modeling_bytes()
     job = job_of(database, job_id)
     assert (job.status, job.step, job.epoch) == ("running", 70, 2)
     assert job.first_step_at is not None
