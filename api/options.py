@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from api.validation import LIMITS
+from db.spec.base import LARGEST
 
 #: Fields that are no options: the name is the entry's own.
 NOT_OPTIONS = {"name"}
@@ -29,13 +30,13 @@ class Option(BaseModel):
 
 
 def options(part: type[BaseModel], source: str) -> list[Option]:
-    """All options of a part, in its own order."""
+    """All options of a part, its own before those that it shares with others."""
     schema = part.model_json_schema()
-    required, root = schema.get("required", []), schema.get("$defs", {})
+    required, root, own = schema.get("required", []), schema.get("$defs", {}), vars(part)["__annotations__"]
+    fields = [(name, field) for name, field in schema["properties"].items() if name not in NOT_OPTIONS]
     return [
         _option(name, field, source, is_required=name in required, definitions=root)
-        for name, field in schema["properties"].items()
-        if name not in NOT_OPTIONS
+        for name, field in sorted(fields, key=lambda named: named[0] not in own)
     ]
 
 
@@ -47,7 +48,7 @@ def _option(
     limits = [text for branch in branches for text in _limits(branch, definitions)]
     return Option(
         name=name,
-        type=" | ".join(dict.fromkeys(_type(branch) for branch in branches)),
+        type=" | ".join(dict.fromkeys(_type(branch, definitions) for branch in branches)),
         required=is_required,
         default=field.get("default"),
         allowed=allowed or None,
@@ -63,7 +64,10 @@ def _resolve(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappi
     return schema
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    inner = schema.get("items") or next(iter(schema.get("prefixItems", [])), None)
+    if isinstance(inner, Mapping):
+        return f"{schema['type']} of {_type(_resolve(inner, definitions), definitions)}"
     if "type" in schema:
         return str(schema["type"])
     kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
@@ -79,7 +83,14 @@ def _values(schema: Mapping[str, Any]) -> list[Any]:
 
 
 def _limits(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> list[str]:
-    own = [text.format(schema[key]) for key, text in LIMITS.items() if key in schema]
-    items = schema.get("items")
-    inner = _limits(_resolve(items, definitions), definitions) if isinstance(items, Mapping) else []
-    return own + [f"each {text}" for text in inner]
+    own = [
+        text.format(schema[key]) for key, text in LIMITS.items() if key in schema and not _is_float32s(schema[key])
+    ]
+    inner = schema.get("items") or next(iter(schema.get("prefixItems", [])), None)
+    of_items = _limits(_resolve(inner, definitions), definitions) if isinstance(inner, Mapping) else []
+    return own + [f"each {text}" for text in of_items]
+
+
+def _is_float32s(limit: object) -> bool:
+    """Whether a limit only says that float32 can hold the number."""
+    return isinstance(limit, float) and limit >= LARGEST

@@ -6,9 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: A whole number of at least 1; "60" and 60.0 are refused.
 Count = Annotated[int, Field(strict=True, ge=1, le=10**9)]
-#: Numbers that float32 can hold too.
-PositiveFloat = Annotated[float, Field(strict=True, gt=0, le=1e38)]
-NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, le=1e38)]
+#: float32 can hold it too.
+LARGEST = 1e38
+PositiveFloat = Annotated[float, Field(strict=True, gt=0, le=LARGEST)]
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, le=LARGEST)]
 Flag = Annotated[bool, Field(strict=True)]
 
 

@@ -241,3 +241,22 @@ def test_a_second_attempt_hides_the_records_of_the_first_and_rewinds_its_readers
         assert set(page.sites) == {"norm1"}
         assert page.sites["norm1"]["step"] == [10, 20, 30, 40]
         np.testing.assert_array_equal(page.sites["norm1"]["train"]["mean"], site.moments["train.mean"])
+
+
+@pytest.mark.parametrize("channels", [None, (), (2, 0)], ids=str)
+def test_a_recurrent_site_has_a_row_of_time_steps_in_each_step(database, channels):
+    hold = claimed_job(database)
+    site = Site(12, 5 * 3)
+    site.moments = {name: values.reshape(12, 5, 3) for name, values in site.moments.items()}
+    write(database, hold, "lstm1.norm_input", site, size=5)
+    page = read(database, hold.job_id, channels=channels, time_steps={"lstm1.norm_input": 5})
+    record = page.sites["lstm1.norm_input"]
+    for name, values in site.moments.items():
+        mode, moment = name.split(".")
+        found = record[mode][moment]
+        if channels is None:
+            np.testing.assert_allclose(found["mean"], values.mean(axis=2), rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(found["min"], values.min(axis=2))
+            np.testing.assert_array_equal(found["max"], values.max(axis=2))
+        else:
+            np.testing.assert_array_equal(found, values[..., list(channels)] if channels else values)

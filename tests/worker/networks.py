@@ -72,20 +72,20 @@ def norm_fields(norm: str) -> set[str]:
     return set(part.model_fields)
 
 
-def small_network(architecture: str, norm: str, position: str = "auto", **changes: Any) -> JobSpec:
-    """A job of one step on images of 32x32."""
+def small_network(architecture: str, norm: str, position: str = "auto", **options: Any) -> JobSpec:
+    """A job of one step on images of 32x32; `options` are the norm's."""
     placed = {} if position == "auto" else {"position": position}
     values = {
         "dataset": {"name": "cifar10"},
         "architecture": {"name": architecture, **SMALL[architecture]},
-        "norm": {"name": norm, **OPTIONS.get(norm, {}), **placed},
+        "norm": {"name": norm, **OPTIONS.get(norm, {}), **placed, **options},
         "optimizer": {"name": "SGD", "lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4},
         "batch_size": BATCH,
         "steps": 1,
         "device": "cpu",
         "evaluate": {"train_samples": SAMPLES},
     }
-    return JobSpec.model_validate(values | changes).resolved()
+    return JobSpec.model_validate(values).resolved()
 
 
 def noise_images() -> CachedData:

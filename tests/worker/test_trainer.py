@@ -188,3 +188,52 @@ def test_the_recorded_loss_is_that_of_the_batch_before_the_step(digits):
     with torch.no_grad():
         loss = F.cross_entropy(run.model(inputs), targets)
     assert reporter.series("train/loss")[0] == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch_where_nothing_depends_on_the_batch(digits):
+    plain = {"norm": {"name": "layer"}, "steps": 20}
+    _, large = trained(digits, batch_size=64, **plain)
+    _, parts = trained(digits, batch_size=32, optimizer={"name": "SGD", "accumulate": 2}, **plain)
+    for name, value in large.snapshots[-1].weights.items():
+        torch.testing.assert_close(parts.snapshots[-1].weights[name], value, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(parts.series("train/loss"), large.series("train/loss"), rtol=1e-4)
+    np.testing.assert_allclose(parts.series("train/accuracy"), large.series("train/accuracy"))
+    assert parts.steps() == large.steps() == list(range(1, 21))
+
+
+def test_each_accumulated_batch_is_normalized_alone_and_moves_the_running_averages(digits):
+    _, reporter = trained(digits, steps=10, batch_size=16, optimizer={"name": "SGD", "accumulate": 3})
+    assert reporter.snapshots[-1].weights["norm1.num_batches_tracked"] == 30
+    run, _ = trained(digits, steps=1, batch_size=16, optimizer={"name": "SGD", "lr": 1e-9, "accumulate": 3})
+    stock = torch.nn.BatchNorm1d(8)
+    inputs = run.data.train.batch(torch.cat(epoch_batches(1437, 16, 0, 1)[:3]))[0]
+    with torch.no_grad():
+        hidden = inputs.flatten(1) @ run.model.linear1.weight.T
+        for part in hidden.split(16):
+            stock(part)
+    torch.testing.assert_close(run.model.norm1.running_mean, stock.running_mean)
+    torch.testing.assert_close(run.model.norm1.running_var, stock.running_var)
+
+
+def test_a_step_of_ragged_batches_weighs_every_sample_the_same(digits):
+    # 1437 samples make 44 batches of 32 and one of 29: the 23rd step has one of each size.
+    changes = {"norm": {"name": "none"}, "steps": 23, "optimizer": {"name": "SGD", "lr": 1e-9, "accumulate": 2}}
+    run, reporter = trained(digits, batch_size=32, **changes)
+    batches = [*epoch_batches(1437, 32, 0, 1), *epoch_batches(1437, 32, 0, 2)][44:46]
+    assert [len(rows) for rows in batches] == [29, 32]
+    inputs, targets = run.data.train.batch(torch.cat(batches))
+    with torch.no_grad():
+        loss = F.cross_entropy(run.model(inputs), targets).item()
+    assert reporter.series("train/loss")[-1] == pytest.approx(loss, rel=1e-5)
+
+
+def test_bfloat16_trains_with_weights_and_running_averages_in_float32(digits, plain):
+    _, reporter = trained(digits, precision="bfloat16")
+    weights = reporter.snapshots[-1].weights
+    assert {value.dtype for name, value in weights.items() if "tracked" not in name} == {torch.float32}
+    losses, exact = reporter.series("train/loss"), plain.series("train/loss")
+    assert not np.array_equal(losses, exact)
+    np.testing.assert_allclose(losses, exact, rtol=0.05)
+    np.testing.assert_allclose(
+        weights["norm1.running_var"], plain.snapshots[-1].weights["norm1.running_var"], rtol=0.1
+    )

@@ -1,0 +1,30 @@
+"""The documentation says what the code does."""
+
+import re
+
+import pytest
+
+from docs import catalog
+from models.catalog.registry import architectures, norms
+from tests.services import ROOT
+
+
+@pytest.mark.parametrize("name", catalog.PAGES)
+def test_pages_of_the_catalogue_are_as_the_catalogue_is_now(name):
+    written = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert written == catalog.PAGES[name](), "run: python -m docs.catalog"
+
+
+def test_every_norm_and_network_has_a_section_with_every_option():
+    for page, entries in (("norms.md", norms()), ("networks.md", architectures())):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert re.findall(r"^## (\w+)$", text, flags=re.MULTILINE) == list(map(str, entries))
+    assert text.count("| option | type | default | range |") == len(architectures())
+
+
+@pytest.mark.parametrize("page", ["README.md", *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md"))])
+def test_links_lead_to_files_that_are_there(page):
+    folder, text = (ROOT / page).parent, (ROOT / page).read_text(encoding="utf-8")
+    targets = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    local = [target for target in targets if target and "://" not in target]
+    assert all((folder / target).exists() for target in local), local
