@@ -43,6 +43,8 @@ class UntrackedBatchNorm(Normalization):
     `torch.nn.BatchNorm1d(..., track_running_stats=False)`.
     """
 
+    uses_batch = True
+
     def __init__(self, features: int, *, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
         self.features = features
@@ -57,9 +59,9 @@ class UntrackedBatchNorm(Normalization):
 class StepBatchNorm(RunningNorm):
     """Batch normalization inside a recurrent cell, with statistics of its own for each time step. x: (N, C).
 
-    Cooijmans et al. 2016 (arXiv 1603.09025), section 3: scale `gamma` begins at 0.1, because 1 lets gradients
-    vanish through tanh; a sequence that is longer than `steps` uses the statistics of the last one. Buffers:
-    (steps, C).
+    Cooijmans et al. 2016 (arXiv 1603.09025), section 3; scale `gamma` begins at 0.1, because 1 lets gradients
+    vanish through tanh (section 4). A sequence that is longer than `steps` uses the statistics of the last one.
+    Buffers: (steps, C).
     """
 
     running_mean: Tensor

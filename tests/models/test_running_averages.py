@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.norms.batch import BatchNorm, RunningAverages
+from models.norms.batch import BatchNorm
+from models.norms.running import RunningAverages
 
 RELATIVE = {torch.float32: 1e-6, torch.float64: 1e-12}
 STEPS = 250

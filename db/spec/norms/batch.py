@@ -1,10 +1,11 @@
 """Norms that use the mini-batch in train mode."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from db.spec.base import Count, Flag, NonNegativeFloat, PositiveFloat
+from db.spec.errors import spec_error
 from db.spec.norms.base import BatchNormPart, Momentum, NormPart, PlacedNorm
 from models.catalog.names import NormName
 from models.kinds.base import Options
@@ -50,6 +51,15 @@ class BatchRenorm(BatchNormPart):
     """Where r_max begins and ends to grow, as shares of the job; the paper's 5,000 and 40,000 of 160,000 steps."""
     d_ramp: tuple[Share, Share] = (0.03, 0.16)
     """Where d_max begins and ends to grow, as shares of the job; the paper's 5,000 and 25,000 of 160,000 steps."""
+
+    @model_validator(mode="after")
+    def _check_ramps(self) -> Self:
+        for name in ("r_ramp", "d_ramp"):
+            begin, end = getattr(self, name)
+            if end < begin:
+                message = f"The ramp ends at {end}, before it begins at {begin}. Give the smaller share first."
+                raise spec_error("ends_before_it_begins", f"/norm/{name}", message, allowed=[[end, begin]])
+        return self
 
     def options(self, updates: int) -> Options:
         plain = {name: value for name, value in super().options(updates) if name not in ("r_ramp", "d_ramp")}
