@@ -94,7 +94,7 @@ def _norm_activation(layer: plain.NormActivation) -> nn.Module:
 
 def _recurrent(layer: sequences.Recurrent) -> nn.Module:
     cell = cells.LSTM if layer.cell == "lstm" else cells.GRU
-    return cell(inputs=layer.inputs, units=layer.units, norms=_named(layer.norms))
+    return cell(inputs=layer.inputs, units=layer.units, norms=_named(layer.norms), noise=layer.noise)
 
 
 BUILDERS: dict[type[Layer], Callable[[Any], nn.Module]] = {
@@ -106,7 +106,7 @@ BUILDERS: dict[type[Layer], Callable[[Any], nn.Module]] = {
     plain.Linear: lambda layer: nn.Linear(layer.inputs, layer.outputs, bias=layer.bias),
     plain.Conv: _conv,
     plain.Pool: _pool,
-    plain.GlobalPool: lambda layer: layers.GlobalPool(),
+    plain.GlobalPool: lambda layer: layers.GlobalPool(layer.pool),
     plain.Activation: lambda layer: ACTIVATIONS[layer.activation](),
     plain.Dropout: lambda layer: nn.Dropout(layer.p),
     plain.Norm: _norm,

@@ -17,11 +17,21 @@ class RecurrentLayer(nn.Module):
     """Weights as `torch.nn.LSTM` and `torch.nn.GRU` have them, with one bias. (N, T, inputs) to (N, T, units).
 
     All weights begin uniform in +-1/sqrt(units), as torch's do. The norms are children of their own names.
+
+    A hidden state that begins at 0 has no variance, nor have later ones while all inputs are alike, as the first
+    rows of MNIST are. Batch norm then multiplies gradients by gamma / sqrt(eps) at each step, and with them the
+    rounding errors, which soon are all that is left; so while `norm_hidden` uses the batch, the hidden state
+    begins with noise (Cooijmans et al. 2016, arXiv 1603.09025, section 5.1).
     """
 
-    def __init__(self, *, inputs: int, units: int, gates: int, norms: Mapping[str, nn.Module]) -> None:
+    norm_hidden: nn.Module
+
+    def __init__(
+        self, *, inputs: int, units: int, gates: int, norms: Mapping[str, nn.Module], noise: float = 0.0
+    ) -> None:
         super().__init__()
         self.units = units
+        self.noise = noise
         self.weight_input = nn.Parameter(torch.empty(gates * units, inputs))
         self.weight_hidden = nn.Parameter(torch.empty(gates * units, units))
         self.bias = nn.Parameter(torch.empty(gates * units))
@@ -39,8 +49,13 @@ class RecurrentLayer(nn.Module):
             outputs.append(state[0])
         return torch.stack(outputs, dim=1)
 
+    def first_hidden(self, inputs: Tensor) -> Tensor:
+        """Zeros, or noise where batch norm needs it: (N, units). inputs: (N, T, gates * units)."""
+        hidden = inputs.new_zeros(len(inputs), self.units)
+        return torch.randn_like(hidden) * self.noise if self.noise and self.norm_hidden.training else hidden
+
     def first_state(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Zeros. inputs: (N, T, gates * units)."""
+        """The hidden state, and zeros for what else the cell keeps. inputs: (N, T, gates * units)."""
         raise NotImplementedError
 
     def step(self, inputs: Tensor, state: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:
@@ -57,15 +72,14 @@ class LSTM(RecurrentLayer):
     """
 
     norm_input: nn.Module
-    norm_hidden: nn.Module
     norm_cell: nn.Module
 
-    def __init__(self, *, inputs: int, units: int, norms: Mapping[str, nn.Module]) -> None:
-        super().__init__(inputs=inputs, units=units, gates=4, norms=norms)
+    def __init__(self, *, inputs: int, units: int, norms: Mapping[str, nn.Module], noise: float = 0.0) -> None:
+        super().__init__(inputs=inputs, units=units, gates=4, norms=norms, noise=noise)
 
     def first_state(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        zeros = inputs.new_zeros(len(inputs), self.units)
-        return zeros, zeros
+        hidden = self.first_hidden(inputs)
+        return hidden, torch.zeros_like(hidden)
 
     def step(self, inputs: Tensor, state: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:
         hidden, cell = state
@@ -79,20 +93,21 @@ class LSTM(RecurrentLayer):
 class GRU(RecurrentLayer):
     """Gated recurrent units. Gates in torch's order: reset, update, candidate.
 
-    With layer norm Ba et al. 2016 (arXiv 1607.06450), supplement; gates and candidate are normalized apart.
+    With layer norm Ba et al. 2016 (arXiv 1607.06450), supplement, GRU: the two gates are normalized together, the
+    candidate apart, and the reset gate acts on what is normalized. As in torch, `update` is the share of the old
+    state (the supplement's is one minus it), and the bias is outside the reset gate's product, which has none.
     Children: norm_input, norm_hidden (2 * units), norm_input_candidate, norm_hidden_candidate (units).
     """
 
     norm_input: nn.Module
-    norm_hidden: nn.Module
     norm_input_candidate: nn.Module
     norm_hidden_candidate: nn.Module
 
-    def __init__(self, *, inputs: int, units: int, norms: Mapping[str, nn.Module]) -> None:
-        super().__init__(inputs=inputs, units=units, gates=3, norms=norms)
+    def __init__(self, *, inputs: int, units: int, norms: Mapping[str, nn.Module], noise: float = 0.0) -> None:
+        super().__init__(inputs=inputs, units=units, gates=3, norms=norms, noise=noise)
 
     def first_state(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        return (inputs.new_zeros(len(inputs), self.units),)
+        return (self.first_hidden(inputs),)
 
     def step(self, inputs: Tensor, state: tuple[Tensor, ...], step: int) -> tuple[Tensor, ...]:
         (hidden,) = state

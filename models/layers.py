@@ -49,10 +49,14 @@ class Concat(nn.ModuleDict):
 
 
 class GlobalPool(nn.Module):
-    """Mean over all positions. (N, C, H, W) to (N, C)."""
+    """Mean or largest value over all positions. (N, C, H, W) to (N, C)."""
+
+    def __init__(self, pool: str = "avg") -> None:
+        super().__init__()
+        self.pool = pool
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mean((2, 3))
+        return x.amax((2, 3)) if self.pool == "max" else x.mean((2, 3))
 
 
 class ZeroPad(nn.Module):

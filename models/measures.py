@@ -62,7 +62,7 @@ def _flatten(layer: layers.Flatten, shape: Shape) -> Measure:
 
 def _linear(layer: layers.Linear, shape: Shape) -> Measure:
     if len(shape) == 3:
-        raise Mismatch("it takes vectors, and an image must be flattened or pooled before")
+        raise Mismatch("it takes vectors, [features]; flatten the image or pool its whole maps before")
     _channels(layer.inputs, shape[-1])
     return Measure(
         output=(*shape[:-1], layer.outputs),
@@ -134,7 +134,7 @@ def _norm_activation(layer: layers.NormActivation, shape: Shape) -> Measure:
 def _norm_parameters(layer: layers.Norm | layers.NormActivation, *, fused: bool) -> int:
     info, options = norms()[layer.norm], dict(layer.options)
     each = info.per_channel if options.get("affine", True) else 0
-    if options.get("shift") is False:
+    if each and options.get("shift") is False:
         each -= 1
     return layer.features * (each + (info.fused_per_channel if fused else 0)) + info.per_site
 

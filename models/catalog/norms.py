@@ -5,6 +5,7 @@ from models.catalog.names import NormName
 from models.catalog.records import Form, Moments, NormInfo
 
 _SAME = "the same as train mode"
+_NOT_ATTENTION = "In a transformer the matrices of attention and patches stay as they are."
 _WARM_UP = "Large learning rates need a warm-up at the start."
 
 SAMPLE_NORMS = (
@@ -118,7 +119,7 @@ OTHERS = (
         formula=r"\hat W_c = \frac{W_c - E[W_c]}{\sqrt{\mathrm{Var}[W_c] + \epsilon}}",
         reference="Qiao et al. 2019 (arXiv 1903.10520), equation 7",
         eval_mode=_SAME,
-        pitfalls=("Made for use with group norm; alone it does not bound the activations.",),
+        pitfalls=("Made for use with group norm; alone it does not bound the activations.", _NOT_ATTENTION),
         form=Form.WEIGHT,
         records=Moments.GROUPS,
         per_channel=2,
@@ -130,7 +131,10 @@ OTHERS = (
         reference="Salimans & Kingma 2016 (arXiv 1602.07868), equation 2; "
         "torch.nn.utils.parametrizations.weight_norm",
         eval_mode=_SAME,
-        pitfalls=("The paper's initialization from data is not done: g begins at the length of the weights.",),
+        pitfalls=(
+            "The paper's initialization from data is not done: g begins at the length of the weights.",
+            _NOT_ATTENTION,
+        ),
         form=Form.WEIGHT,
     ),
     NormInfo(
@@ -143,6 +147,7 @@ OTHERS = (
         pitfalls=(
             "Train mode goes on with the power iteration at each forward pass: the modes differ until u and v "
             "have settled.",
+            _NOT_ATTENTION,
         ),
         form=Form.WEIGHT,
     ),

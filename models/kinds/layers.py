@@ -61,9 +61,10 @@ class Pool(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalPool(Layer):
-    """Mean over all positions. (N, C, H, W) to (N, C)."""
+    """Mean or largest value over all positions. (N, C, H, W) to (N, C)."""
 
     kind: ClassVar[str] = "global_pool"
+    pool: Literal["max", "avg"] = "avg"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ class Recurrent(Layer):
     """An LSTM or GRU over `steps` time steps. (N, steps, inputs) to (N, steps, units).
 
     `norms` are its sites, by the names that the cell gives them: those of batch norm keep statistics of each
-    time step.
+    time step. The hidden state begins at 0; while its norm is in train mode it begins with normal noise of
+    standard deviation `noise`.
     """
 
     kind: ClassVar[str] = "recurrent"
@@ -28,6 +29,7 @@ class Recurrent(Layer):
     units: int
     steps: int
     norms: tuple[tuple[str, Norm], ...]
+    noise: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,11 @@ class PositionalEmbedding(Layer):
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Layer):
-    """Multi-head self-attention. (N, T, features)."""
+    """Multi-head self-attention. (N, T, features).
+
+    Its two linear maps are parts of it: norms of the weights leave them as they are. Train mode drops attention
+    weights with probability `dropout`.
+    """
 
     kind: ClassVar[str] = "attention"
     features: int

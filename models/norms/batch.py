@@ -88,12 +88,13 @@ class StepBatchNorm(RunningNorm):
             self.bias = None
 
     def forward(self, x: Tensor, step: int = 0) -> Tensor:
-        step = min(step, self.steps - 1)
+        row = min(step, self.steps - 1)
         if not self.training:
-            mean, var = self.running_mean[step], self.running_var[step]
+            mean, var = self.running_mean[row], self.running_var[row]
             return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
-        mean, var = self.batch_mean[step], self.batch_var[step]
+        mean, var = self.batch_mean[row], self.batch_var[row]
         y = F.batch_norm(x, mean, var, self.weight, self.bias, True, 1.0, self.eps)
+        # Once for each sequence, also for one with more steps than there are statistics.
         if self.moves_itself and step == self.steps - 1:
             self._move()
         return y
