@@ -19,7 +19,7 @@ SAMPLES = 5 * BATCH
 SMALL: dict[str, dict[str, Any]] = {
     Architecture.MLP: {"hidden": [16, 8], "dropout": 0.2},
     Architecture.CNN: {"channels": [8, 16], "dropout": 0.2},
-    Architecture.VGG: {"depth": 11},
+    Architecture.VGG: {"depth": 11, "width": 8},
     Architecture.RESNET: {"depth": 8},
     Architecture.DENSENET: {"depth": 10, "growth": 8, "bottleneck": True, "compression": 1.0, "dropout": 0.2},
     Architecture.INCEPTION: {"width": 0.125},

@@ -1,0 +1,76 @@
+"""The convolutional networks in the channels-last format and under bfloat16 autocast."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.blueprint import NormChoice
+from models.build import build
+from models.norms.running import RunningAverages
+from tests.models.networks.support import FAMILIES, NORMS, Network, outputs_by_name
+
+families = pytest.mark.parametrize("network", FAMILIES.values(), ids=FAMILIES.keys())
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(5)
+
+
+def settled(network: Network, norm: str = "batch") -> tuple[nn.Module, Tensor]:
+    """A network whose running averages are those of a batch, and the batch: eval mode has moderate values."""
+    choice = NormChoice(name="batch", options=(("momentum", 1.0),)) if norm == "batch" else NORMS[norm]
+    blueprint = network(norm=choice)
+    module, x = build(blueprint), torch.randn(8, *blueprint.input_shape)
+    averages = RunningAverages(module.modules())
+    with torch.no_grad():
+        module(x)
+    averages.update()
+    return module, x
+
+
+def distance(y: Tensor, expected: Tensor) -> float:
+    """How far outputs are from others, relative to how much those differ between samples."""
+    return float((y.float() - expected).norm() / (expected - expected.mean(0)).norm())
+
+
+@families
+@pytest.mark.parametrize("norm", ["batch", "group", "evonorm_s0"])
+def test_channels_last_gives_the_same_outputs_up_to_rounding(network, norm):
+    module, x = settled(network, norm)
+    module.eval()
+    expected = module(x).detach()
+    module.to(memory_format=torch.channels_last)
+    last = [name for name, layer in module.named_modules() if isinstance(layer, nn.Conv2d)][-1]
+    found = outputs_by_name(module, [last, "output"], x.to(memory_format=torch.channels_last))
+    assert distance(found["output"], expected) < 1e-4
+    # The format lives to the last convolution.
+    assert found[last].is_contiguous(memory_format=torch.channels_last)
+
+
+def rounded(module: nn.Module) -> nn.Module:
+    """A copy whose parameters are rounded to bfloat16 and kept in float32."""
+    copy = deepcopy(module)
+    for parameter in copy.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+    return copy
+
+
+@families
+@pytest.mark.parametrize("training", [False, True], ids=["eval mode", "train mode"])
+@pytest.mark.parametrize("norm", ["batch", "group", "evonorm_s0"])
+def test_bfloat16_autocast_changes_outputs_no_more_than_rounding_does(network, training, norm):
+    module, x = settled(network, norm)
+    module.train(training)
+    with torch.no_grad():
+        expected = module(x)
+        # What the rounding of inputs and weights alone does, with all arithmetic in float32. Over eight seeds of
+        # each of these networks autocast did 1.1 to 2.5 times as much.
+        lost = distance(rounded(module)(x.bfloat16().float()), expected)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = module(x)
+    assert y.dtype is torch.bfloat16
+    assert 1e-3 < lost < 0.25
+    assert 0 < distance(y, expected) < 5 * lost
