@@ -19,6 +19,8 @@ class Service:
     database: Database
     store: Store
     dispatcher: Dispatcher
+    #: Most that one job may hold in memory.
+    memory_limit_bytes: int
 
 
 def _service(request: Request) -> Service:

@@ -33,6 +33,7 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         database=database,
         store=Store(settings.store_url),
         dispatcher=Dispatcher(make_celery(settings), database),
+        memory_limit_bytes=settings.memory_limit_bytes,
     )
 
     @asynccontextmanager

@@ -1,11 +1,16 @@
 """What the API process needs."""
 
 import ipaddress
+import os
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from db.settings import Settings
+
+
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 class ApiSettings(Settings):
@@ -16,6 +21,9 @@ class ApiSettings(Settings):
     port: int = Field(default=8000, ge=1, le=65535)
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request body."""
+    memory_limit_bytes: int = Field(default_factory=_half_of_memory, ge=1 << 20)
+    """Most that one job may hold in memory, by estimate; half of this machine's by default. Give it where workers
+    run on other machines, or in a container that may use less than its machine has."""
     allow_unprotected: bool = False
     """Listen on an address that others can reach, without keys; for a container behind a proxy that has them."""
 

@@ -1,6 +1,6 @@
 """Jobs as clients see them: create, read, list, cancel."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,6 +11,7 @@ from db.errors import InvalidCursor, NotFound, TransitionRefused
 from db.guard import guarded_update
 from db.ids import is_id, new_id
 from db.spec.job import JobSpec
+from db.spec.warnings import warnings
 from db.status import CANCELLABLE, Status
 from db.tables import Job
 
@@ -54,6 +55,8 @@ def create(session: Session, spec: JobSpec) -> Job:
     session.refresh(job)
     outbox.add(session, job.id)
     events.add_status(session, job.id, 0, Status.QUEUED)
+    for warning in warnings(spec):
+        events.add(session, job.id, 0, "warning", **asdict(warning))
     return job
 
 

@@ -92,7 +92,10 @@ def _windows(size: int, kernel: int, stride: int, padding: int, *, ceiled: bool 
     """How many windows there are along a side."""
     room = size + 2 * padding - kernel
     if room < 0:
-        raise Mismatch(f"a window of {kernel} does not fit a side of {size} with padding {padding}")
+        raise Mismatch(
+            f"a window of {kernel} does not fit a side of {size} with padding {padding}; images must be larger, or "
+            "shrink less before it"
+        )
     count = ceil(room / stride) + 1 if ceiled else room // stride + 1
     # A window that would begin beyond the padded input is left out (torch's rule).
     return count - 1 if ceiled and (count - 1) * stride >= size + padding else count

@@ -4,14 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.deps import JobId, Limit, ServiceDep
+from api.deps import ArchitectureName, JobId, Limit, NormName, ServiceDep
+from api.limits import check_memory
 from api.schemas.jobs import ArtifactList, CheckpointList, EventPage, JobOut, JobPage
+from api.schemas.plan import PlanOut
 from api.strict import StrictRoute
 from db import checkpoints, events, jobs
 from db.jobs import JobFilter
 from db.spec.job import JobSpec
 from db.status import Status
-from models.catalog.names import Architecture, NormName
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -19,12 +20,19 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 @router.post("", status_code=201)
 def create_job(spec: JobSpec, response: Response, service: ServiceDep) -> JobOut:
     """Queue a training job."""
+    check_memory(spec, service.memory_limit_bytes)
     with service.database.write() as session:
         job = JobOut.of(jobs.create(session, spec))
     # After the commit: a worker that is woken must find the row. If the message is lost, it is sent again.
     service.dispatcher.send(job.id)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
+
+
+@router.post("/plan")
+def plan_job(spec: JobSpec, service: ServiceDep) -> PlanOut:
+    """What a job would be: its network, its size, and what may not be meant. Nothing is stored."""
+    return PlanOut.of(spec, service.memory_limit_bytes)
 
 
 @router.get("")
@@ -34,7 +42,7 @@ def list_jobs(
     cursor: Annotated[str | None, Query(max_length=100)] = None,
     status: Status | None = None,
     norm: NormName | None = None,
-    architecture: Architecture | None = None,
+    architecture: ArchitectureName | None = None,
 ) -> JobPage:
     """Jobs from the newest on."""
     where = JobFilter(status=status, norm=norm, architecture=architecture)

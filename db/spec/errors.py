@@ -12,6 +12,8 @@ def spec_error(
 
     `given` serves to suggest a near name and is never sent back.
     """
-    context = {"pointer": pointer, "allowed": allowed, "given": given}
-    # pydantic fills braces from the context: a message is plain text, so its braces are doubled.
-    return PydanticCustomError(code, message.replace("{", "{{").replace("}", "}}"), context)
+    # pydantic puts the context's values where the template names them in braces; as its last one, the message
+    # stays as it is, with whatever braces it has.
+    return PydanticCustomError(
+        code, "{message}", {"pointer": pointer, "allowed": allowed, "given": given, "message": message}
+    )

@@ -42,7 +42,8 @@ class JobSpec(Part):
     epochs: Count | None = None
     """Passes over the training data."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
-    precision: Literal["float32"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward and backward passes, by autocast; weights, statistics and evaluation stay float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     record: Record = Record()
     evaluate: Evaluate = Evaluate()
@@ -76,9 +77,9 @@ class JobSpec(Part):
 
     @model_validator(mode="after")
     def _check_epochs(self) -> Self:
-        if self.epochs is not None and self.epochs * self.steps_per_epoch() > MAX_STEPS:
-            most = MAX_STEPS // self.steps_per_epoch()
-            message = f"So many epochs are more than {MAX_STEPS} steps."
+        if self.epochs is not None and self.epochs * self.batches_per_epoch() > MAX_STEPS:
+            most = MAX_STEPS // self.batches_per_epoch()
+            message = f"So many epochs are more than {MAX_STEPS} batches."
             raise spec_error("too_long", "/epochs", message, allowed=f"1 to {most}")
         return self
 
@@ -115,13 +116,15 @@ class JobSpec(Part):
     def blueprint(self) -> Blueprint:
         """The network that the spec describes."""
         info = self.dataset.info
-        return self.architecture.blueprint(info.shape, info.classes, self.norm.choice(self.total_steps()))
+        updates = self.total_steps() * self.optimizer.accumulate
+        return self.architecture.blueprint(info.shape, info.classes, self.norm.choice(updates))
 
     def total_steps(self) -> int:
         """Optimizer steps of the whole job."""
-        return self.steps or (self.epochs or 0) * self.steps_per_epoch()
+        batches = (self.epochs or 0) * self.batches_per_epoch()
+        return self.steps or -(-batches // self.optimizer.accumulate)
 
-    def steps_per_epoch(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Batches of one pass: a ragged last one counts, a single sample joins the batch before it."""
         full, rest = divmod(self.dataset.train_samples, self.batch_size)
         return max(1, full + (rest > 1 or (rest == 1 and full == 0)))

@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING
 
 from db.spec.errors import spec_error
 from models.blueprint import Blueprint
-from models.catalog.names import Position
-from models.catalog.records import Moments
+from models.catalog.names import NormName, Position
+from models.catalog.records import Form, Moments
 from models.catalog.registry import architectures, norms
-from models.shapes import ShapeError, Site, layers, sites
+from models.kinds.containers import Residual
+from models.kinds.layers import Conv, Linear, Norm, NormActivation
+from models.shapes import LayerShape, ShapeError, Site, layers, sites, walk
 
 if TYPE_CHECKING:
     from db.spec.job import JobSpec
+
+#: What a norm of each form needs in a network.
+_NEEDS = {
+    Form.LAYER: 'a layer {"name": "norm"}',
+    Form.FUSED: 'a layer {"name": "norm"}',
+    Form.WEIGHT: "a linear layer or convolution before the output",
+    Form.RESIDUAL: "a residual block",
+}
 
 
 def check_norm(spec: "JobSpec") -> None:
@@ -23,7 +33,7 @@ def check_norm(spec: "JobSpec") -> None:
         raise spec_error(
             "norm_not_taken",
             "/norm/name",
-            f"A network '{network.name}' takes no norm {name!r}.",
+            f"A network '{network.name}' takes no norm {name!r}. Choose one of {', '.join(network.norms)}.",
             allowed=list(network.norms),
         )
     position = getattr(spec.norm, "position", Position.AUTO)
@@ -32,7 +42,7 @@ def check_norm(spec: "JobSpec") -> None:
         raise spec_error(
             "position_not_taken",
             "/norm/position",
-            f"A network '{network.name}' has no norm {position.value!r}.",
+            f"A network '{network.name}' has no norms {position.value!r}. Choose one of {', '.join(allowed)}.",
             allowed=allowed,
             given=position.value,
         )
@@ -40,95 +50,146 @@ def check_norm(spec: "JobSpec") -> None:
 
 def check_shapes(spec: "JobSpec") -> Blueprint:
     """The network takes the data, every layer what comes before it, and it ends in the classes of the data."""
-    blueprint = spec.blueprint()
     try:
-        output = layers(blueprint)[-1].output
+        blueprint = spec.blueprint()
+        output = walk("", blueprint.body, blueprint.input_shape, [])
     except ShapeError as error:
-        raise spec_error("shape_mismatch", spec.architecture.pointer(error.name), f"{error}.") from error
+        message = f"{error}. A sample of the data has shape {list(spec.dataset.info.shape)}."
+        raise spec_error("shape_mismatch", spec.architecture.pointer(error.name), message) from error
     if output != (blueprint.outputs,):
         raise spec_error(
             "shape_mismatch",
-            spec.architecture.pointer(layers(blueprint)[-1].name),
-            f"The network ends in {list(output)}; the {blueprint.outputs} classes of the data need "
-            f"[{blueprint.outputs}].",
+            spec.architecture.pointer(blueprint.body.layers[-1][0]),
+            f"The network ends in {list(output)}, and the data has {blueprint.outputs} classes. End it in a "
+            f"linear layer of {blueprint.outputs} units.",
             allowed=[blueprint.outputs],
         )
     return blueprint
 
 
 def check_sites(spec: "JobSpec", blueprint: Blueprint) -> None:
-    """Every site has the values that its norm needs."""
+    """The norm has its place in the network, and every site the values that it needs."""
+    _check_use(spec, layers(blueprint))
     found = sites(blueprint)
     _check_groups(spec, found)
     for site in found:
+        _check_positions(spec, site)
         _check_sample(spec, site)
         _check_batch(spec, site)
     _check_chunks(spec)
 
 
+def _check_use(spec: "JobSpec", steps: Sequence[LayerShape]) -> None:
+    """The norm changes something; a norm of weights does not leave nothing of them."""
+    name, form = str(spec.norm.name), norms()[spec.norm.name].form
+    weighted = [step.layer for step in steps if isinstance(step.layer, Linear | Conv) and step.layer.weight]
+    used = {
+        Form.WEIGHT: bool(weighted),
+        Form.RESIDUAL: any(isinstance(step.layer, Residual) for step in steps),
+    }.get(form, any(isinstance(step.layer, Norm | NormActivation) for step in steps))
+    if not used and name != NormName.NONE:
+        raise spec_error(
+            "norm_without_effect",
+            "/norm/name",
+            f"Norm {name!r} would have no effect: the network has no place for it. Add {_NEEDS[form]}, or choose "
+            "norm 'none'.",
+            allowed=[NormName.NONE.value],
+        )
+    single = any(layer.inputs * getattr(layer, "kernel", 1) ** 2 == 1 for layer in weighted)
+    if single and name == NormName.WEIGHT_STANDARDIZATION:
+        raise spec_error(
+            "one_value_per_filter",
+            "/norm/name",
+            "Standardized, a filter of a single weight is 0, and the network has such filters. Choose another "
+            "norm, or a wider layer before them.",
+        )
+
+
 def _check_groups(spec: "JobSpec", found: Sequence[Site]) -> None:
+    """The groups divide the channels of every site, into groups of more than one value."""
     groups = getattr(spec.norm, "groups", None)
-    bad = next((site for site in found if groups and site.channels % groups), None)
-    if bad is None:
+    if not groups or not found:
         return
     common = reduce(gcd, (site.channels for site in found))
-    divisors = [number for number in range(1, common + 1) if common % number == 0]
+    least = min(site.channels * _pooled(spec, site) for site in found)
+    fitting = [number for number in range(1, common + 1) if common % number == 0 and least >= 2 * number]
+    if groups in fitting:
+        return
+    undivided = next((site for site in found if site.channels % groups), None)
+    if undivided is not None:
+        code = "channels_not_divisible"
+        why = f"The {undivided.channels} channels of site {undivided.name} are not divisible by {groups} groups."
+    else:
+        code = "one_value_per_group"
+        why = f"With {groups} groups some group is a single value, of which normalization leaves nothing."
+    way = f"Take {_either(fitting)}" if fitting else "No number of groups fits every site: take wider layers"
+    raise spec_error(code, "/norm/groups", f"{why} {way}, or another norm.", allowed=fitting)
+
+
+def _pooled(spec: "JobSpec", site: Site) -> int:
+    """Values of one channel over which a norm of samples takes its moments."""
+    return 1 if site.tokens or getattr(spec.norm, "over", None) == "channels" else site.positions
+
+
+def _either(numbers: Sequence[int]) -> str:
+    *first, last = map(str, numbers)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _check_positions(spec: "JobSpec", site: Site) -> None:
+    """A norm over the positions of one sample has more than one there."""
+    least = norms()[site.norm].positions
+    if site.positions >= least or site.tokens:
+        return
+    others = [name for name in architectures()[spec.architecture.name].norms if norms()[name].positions == 1]
     raise spec_error(
-        "channels_not_divisible",
-        "/norm/groups",
-        f"The {bad.channels} channels of site {bad.name} are not divisible by {groups} groups; those of every "
-        f"site are divisible by {', '.join(map(str, divisors))}.",
-        allowed=divisors,
+        "one_value_per_channel",
+        "/norm/name",
+        f"Norm '{site.norm}' needs at least {least} values of each channel in a sample, and site {site.name} has "
+        f"{site.positions}. Choose another norm, or a network with larger maps there.",
+        allowed=others,
     )
 
 
 def _check_sample(spec: "JobSpec", site: Site) -> None:
-    """A norm over values of one sample has more than one there."""
-    info = norms()[site.norm]
-    if site.positions < info.positions and not site.tokens:
-        others = [name for name in architectures()[spec.architecture.name].norms if norms()[name].positions == 1]
-        raise spec_error(
-            "one_value_per_channel",
-            "/norm/name",
-            f"Norm '{site.norm}' needs at least {info.positions} values of each channel in a sample, and site "
-            f"{site.name} has {site.positions}. Choose another norm, or a network with larger maps there.",
-            allowed=others,
-        )
-    positions = 1 if getattr(spec.norm, "over", None) == "channels" or site.tokens else site.positions
-    if info.records is not Moments.CHANNELS and site.channels // site.moments * positions < 2:
-        groups = getattr(spec.norm, "groups", None)
-        raise spec_error(
-            "one_value_per_group",
-            "/norm/groups" if groups else "/norm/name",
-            f"At site {site.name} norm '{site.norm}' would normalize single values, which all become 0. Choose "
-            f"{'fewer groups, ' if groups else ''}a wider layer or another norm.",
-            allowed=f"1 to {site.channels * positions // 2}" if groups and site.channels > 1 else None,
-        )
+    """A norm over all values of one sample, or over the channels of each position, has more than one."""
+    if norms()[site.norm].records is not Moments.SAMPLE or site.channels * _pooled(spec, site) > 1:
+        return
+    over_channels = site.positions > 1 and not site.tokens
+    raise spec_error(
+        "one_value_per_sample",
+        "/norm/over" if over_channels else "/norm/name",
+        f"At site {site.name} norm '{site.norm}' would normalize each value by itself, which leaves at most its "
+        f"sign. Choose {'over: sample, ' if over_channels else ''}a wider layer or another norm.",
+        allowed=["sample"] if over_channels else None,
+    )
 
 
 def _check_batch(spec: "JobSpec", site: Site) -> None:
     """A norm over the batch has enough values of each channel."""
-    least = norms()[site.norm].values_per_channel
+    least, available = norms()[site.norm].values_per_channel, spec.dataset.train_samples
     if spec.batch_size * site.positions < least:
         raise spec_error(
             "one_value_per_channel",
             "/batch_size",
-            f"Norm '{site.norm}' needs at least {least} values of each channel in a batch.",
-            allowed=f"{least} to {spec.dataset.train_samples}",
+            f"Norm '{site.norm}' needs at least {least} values of each channel in a batch, and site {site.name} "
+            f"has {site.positions} in a sample. Take a larger batch, or a norm that does not use the batch.",
+            allowed=f"{least} to {available}" if available >= least else None,
         )
 
 
 def _check_chunks(spec: "JobSpec") -> None:
     """No chunk of a ghost batch is a single sample."""
     size = getattr(spec.norm, "size", None)
-    if str(spec.norm.name) != "ghost_batch" or size is None or spec.batch_size % size != 1:
+    if spec.norm.name != NormName.GHOST_BATCH or size is None or spec.batch_size % size != 1:
         return
-    fitting = [number for number in range(2, spec.batch_size + 1) if spec.batch_size % number != 1]
-    near = sorted(sorted(fitting, key=lambda number: abs(number - size))[:5])
+    near = [number for number in range(max(2, size - 3), size + 4) if spec.batch_size % number != 1]
+    way = (
+        f"Take chunks of {_either(near)}, or change batch_size" if near else "Take a larger batch, or norm 'batch'"
+    )
     raise spec_error(
         "chunk_of_one",
-        "/norm/size",
-        f"Chunks of {size} leave a single sample of a batch of {spec.batch_size}, which has no variance. Sizes "
-        f"near it that do not: {', '.join(map(str, near)) or 'none'}; or change batch_size.",
-        allowed=near or None,
+        "/norm/size" if near else "/batch_size",
+        f"Chunks of {size} leave a single sample of a batch of {spec.batch_size}. {way}.",
+        allowed=near or f"2 to {spec.dataset.train_samples}",
     )

@@ -25,6 +25,14 @@ def test_a_submission_is_answered_with_its_job_and_place(http):
     assert [(event["seq"], event["data"]["status"]) for event in events] == [(1, "queued")]
 
 
+def test_what_may_not_be_meant_stands_in_the_jobs_timeline(http):
+    job = http.post("/v1/jobs", json={**SPEC, "norm": {"name": "sync_batch"}}).json()
+    queued, warning = http.get(f"/v1/jobs/{job['id']}/events").json()["data"]
+    assert (queued["type"], warning["type"]) == ("status", "warning")
+    assert warning["data"]["pointer"] == "/norm/name"
+    assert "one process, in which norm 'sync_batch' is plain 'batch'" in warning["data"]["message"]
+
+
 def test_the_resolved_spec_is_a_spec_of_the_same_hash(http):
     job = http.post("/v1/jobs", json={**SPEC, "name": "a"}).json()
     again = http.post("/v1/jobs", json={**job["resolved"], "name": "b"}).json()

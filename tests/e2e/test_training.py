@@ -154,3 +154,40 @@ def test_numbers_are_as_the_documentation_describes_them(client):
     for query in ({}, {"max_points": 7}):
         page = client.get(f"{address}/metrics", **query)
         assert MetricsOut.model_validate(page).model_dump(exclude_unset=True) == page
+
+
+def test_statistics_of_a_recurrent_site_have_time_steps(client):
+    job = client.run(architecture={"name": "lstm", "hidden": [16]}, statistics={"every": 100})
+    address = f"/v1/jobs/{job['id']}/statistics"
+    for channels, inner in (("summary", None), ("all", 64), ("0,5,9", 3)):
+        page = client.get(address, channels=channels, site="lstm1.norm_input")
+        assert StatisticsOut.model_validate(page).model_dump(exclude_unset=True) == page
+        record = page["sites"]["lstm1.norm_input"]
+        assert (record["channels"], record["moments"], record["time_step"]) == (64, 64, list(range(8)))
+        var = record["eval"]["var"] if inner else record["eval"]["var"]["mean"]
+        shape = (2, 8, inner) if inner else (2, 8)
+        assert np.shape(var) == shape
+        assert np.ptp(var, axis=1).min() > 0, "all time steps have the same statistics"
+
+
+def test_a_group_norm_has_moments_of_groups_and_no_eval_mode(client):
+    norm = {"name": "group", "groups": 4}
+    job = client.run(architecture={"name": "cnn", "channels": [8, 16]}, norm=norm, steps=100)
+    record = client.get(f"/v1/jobs/{job['id']}/statistics", channels="all", site="norm2")["sites"]["norm2"]
+    assert (record["channels"], record["moments"], record["eval"]) == (16, 4, None)
+    assert np.shape(record["train"]["var"]) == (1, 4)
+    latest = job["latest"]
+    assert latest["gap/train_mode/accuracy"] == latest["gap/eval_mode/accuracy"]
+
+
+def test_precise_statistics_mend_what_a_slow_average_has_not_reached_in_a_convolutional_network(client):
+    job = client.run(
+        architecture={"name": "resnet", "depth": 8},
+        norm={"name": "batch", "momentum": 0.001},
+        optimizer={"name": "SGD", "lr": 0.1},
+        steps=150,
+    )
+    latest = {name: point["value"] for name, point in job["latest"].items()}
+    assert latest["test/precise/accuracy"] > 0.8
+    assert latest["test/precise/accuracy"] > latest["test/accuracy"] + 0.1
+    assert abs(latest["gap/precise/accuracy"] - latest["gap/train_mode_large/accuracy"]) < 0.05

@@ -13,7 +13,7 @@ from worker.data.cache import CachedData
 
 BATCH = 8
 CLASSES = 10
-SAMPLES = 5 * BATCH
+SAMPLES = 2 * BATCH
 
 #: As small as each network goes on images of 32x32.
 SMALL: dict[str, dict[str, Any]] = {
