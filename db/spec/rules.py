@@ -11,7 +11,7 @@ from models.catalog.names import NormName, Position
 from models.catalog.records import Form, Moments
 from models.catalog.registry import architectures, norms
 from models.kinds.containers import Residual
-from models.kinds.layers import Conv, Linear, Norm, NormActivation
+from models.kinds.layers import Conv, GlobalPool, Linear, Norm, NormActivation
 from models.shapes import LayerShape, ShapeError, Site, layers, sites, walk
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def check_shapes(spec: "JobSpec") -> Blueprint:
 def check_sites(spec: "JobSpec", blueprint: Blueprint) -> None:
     """The norm has its place in the network, and every site the values that it needs."""
     _check_use(spec, layers(blueprint))
+    _check_pooling(layers(blueprint))
     found = sites(blueprint)
     _check_groups(spec, found)
     for site in found:
@@ -103,6 +104,21 @@ def _check_use(spec: "JobSpec", steps: Sequence[LayerShape]) -> None:
             "Standardized, a filter of a single weight is 0, and the network has such filters. Choose another "
             "norm, or a wider layer before them.",
         )
+
+
+def _check_pooling(steps: Sequence[LayerShape]) -> None:
+    """No instance norm stands straight before the mean over all positions, which it has made a constant."""
+    for before, pool in zip(steps, steps[1:], strict=False):
+        normed = isinstance(before.layer, Norm) and before.layer.norm == NormName.INSTANCE
+        if normed and isinstance(pool.layer, GlobalPool) and pool.layer.pool == "avg":
+            raise spec_error(
+                "pooled_to_a_constant",
+                "/norm/position",
+                f"Norm 'instance' at site {before.name} gives each channel the mean 0, and the pooling after it "
+                "takes that mean: nothing of the sample would be left. Let it stand before the activation, or "
+                "choose another norm.",
+                allowed=[Position.AUTO.value, Position.BEFORE_ACTIVATION.value],
+            )
 
 
 def _check_groups(spec: "JobSpec", found: Sequence[Site]) -> None:

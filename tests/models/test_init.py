@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.blueprint import Blueprint, Init, Norm
+from models.blueprint import Blueprint, Init, NormChoice
 from models.build import build
 from models.catalog.names import ActivationName, InitName, NormName
 from models.networks.mlp import mlp
@@ -15,6 +15,8 @@ INPUTS, UNITS = 500, 400
 #: What each scheme promises for the standard deviation of a (UNITS, INPUTS) weight.
 STD = {
     InitName.NORMAL: 0.03,
+    InitName.TRUNC_NORMAL: 0.03 * 0.8796,  # of a normal distribution cut at two deviations
+    InitName.ORTHOGONAL: sqrt(1 / INPUTS),
     InitName.XAVIER_UNIFORM: sqrt(2 / (INPUTS + UNITS)),
     InitName.XAVIER_NORMAL: sqrt(2 / (INPUTS + UNITS)),
     InitName.KAIMING_UNIFORM: sqrt(2 / INPUTS),
@@ -30,7 +32,7 @@ def network(init: Init, norm: NormName = NormName.NONE) -> nn.Module:
         10,
         hidden=[UNITS],
         activation=ActivationName.RELU,
-        norm=lambda features: Norm(name=norm, features=features),
+        norm=NormChoice(name=norm),
         init=init,
     )
     torch.manual_seed(5)
@@ -38,7 +40,7 @@ def network(init: Init, norm: NormName = NormName.NONE) -> nn.Module:
 
 
 def init_of(name: InitName) -> Init:
-    return Init(name=name, std=STD[name] if name is InitName.NORMAL else None)
+    return Init(name=name, std=0.03 if name in (InitName.NORMAL, InitName.TRUNC_NORMAL) else None)
 
 
 @pytest.mark.parametrize("name", list(InitName))
@@ -49,6 +51,16 @@ def test_weights_have_the_mean_and_spread_that_the_scheme_promises(name):
     assert abs(weight.mean().item()) < 5 * STD[name] / sqrt(weight.numel())
     bound = sqrt(3) * STD[name]  # of a uniform distribution
     assert (weight.abs().max().item() <= bound * (1 + 1e-6)) == (name in UNIFORM)
+
+
+def test_orthogonal_rows_have_length_one_and_are_at_right_angles():
+    weight = network(Init(name=InitName.ORTHOGONAL)).linear1.weight.detach()
+    torch.testing.assert_close(weight @ weight.T, torch.eye(UNITS), rtol=0, atol=1e-5)
+
+
+def test_a_cut_normal_distribution_ends_at_two_deviations():
+    weight = network(init_of(InitName.TRUNC_NORMAL)).linear1.weight
+    assert 0.0599 < weight.abs().max().item() <= 0.06 * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("std", [0.001, 0.1, 2.0])

@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models.blueprint import Activation, Blueprint, Chain, Flatten, Init, Linear, Norm
+from models.blueprint import Blueprint, Init, NormChoice
 from models.build import build
 from models.catalog.names import ActivationName, InitName, NormName
+from models.kinds.containers import Chain
+from models.kinds.layers import Activation, Flatten, Linear, Norm
 from models.networks.mlp import mlp
+from models.norms.base import Identity
 from models.norms.batch import BatchNorm
 from models.shapes import ShapeError, layers, sites, total_parameters
 
@@ -25,7 +28,7 @@ options = st.one_of(
 @st.composite
 def networks(draw) -> Blueprint:
     """Any fully connected network that a spec may ask for, only smaller."""
-    name = draw(st.sampled_from(NormName))
+    name = draw(st.sampled_from([NormName.NONE, NormName.BATCH]))
     chosen = draw(options) if name is NormName.BATCH else ()
     init = draw(st.sampled_from(InitName))
     return mlp(
@@ -33,8 +36,8 @@ def networks(draw) -> Blueprint:
         draw(sizes),
         hidden=draw(st.lists(sizes, min_size=1, max_size=4)),
         activation=draw(st.sampled_from(ActivationName)),
-        norm=lambda features: Norm(name=name, features=features, options=chosen),
-        init=Init(name=init, std=0.1 if init is InitName.NORMAL else None),
+        norm=NormChoice(name=name, options=chosen),
+        init=Init(name=init, std=0.1 if init in (InitName.NORMAL, InitName.TRUNC_NORMAL) else None),
     )
 
 
@@ -59,7 +62,7 @@ def test_layers_parameters_and_sites_equal_those_of_the_built_module(blueprint, 
         held = sum(p.numel() for p in module.get_submodule(step.name).parameters())
         assert (step.name, step.parameters) == (step.name, held)
     assert total_parameters(blueprint) == sum(p.numel() for p in module.parameters())
-    built = {NormName.BATCH: BatchNorm, NormName.NONE: nn.Identity}
+    built = {NormName.BATCH: BatchNorm, NormName.NONE: Identity}
     for site in sites(blueprint):
         assert type(module.get_submodule(site.name)) is built[site.norm]
         assert site.positions == 1
@@ -72,7 +75,7 @@ def test_dotted_names_of_the_state_dict_are_those_of_the_blueprint(blueprint):
     with_state = {
         step.name
         for step in layers(blueprint)
-        if step.parameters or (isinstance(step.layer, Norm) and step.layer.name is NormName.BATCH)
+        if step.parameters or (isinstance(step.layer, Norm) and step.layer.norm is NormName.BATCH)
     }
     assert owners == with_state
 
@@ -83,7 +86,7 @@ def test_sites_of_the_papers_network_are_listed_in_order_with_their_channels():
         10,
         hidden=[100, 50, 20],
         activation=ActivationName.SIGMOID,
-        norm=lambda features: Norm(name=NormName.BATCH, features=features),
+        norm=NormChoice(name=NormName.BATCH),
         init=Init(),
     )
     found = [(site.name, site.channels, site.positions) for site in sites(blueprint)]
@@ -99,7 +102,7 @@ def blueprint_of(shape: tuple[int, ...], *named) -> Blueprint:
 
 
 def test_nested_chains_have_dotted_names_and_pass_their_shape_on():
-    inner = Chain(layers=(("linear", Linear(inputs=6, outputs=4)), ("norm", Norm(name="batch", features=4))))
+    inner = Chain(layers=(("linear", Linear(inputs=6, outputs=4)), ("norm", Norm(norm="batch", features=4))))
     blueprint = blueprint_of((6,), ("block1", inner), ("output", Linear(inputs=4, outputs=2)))
     module = build(blueprint)
     assert [(step.name, step.output) for step in layers(blueprint)] == [
@@ -112,7 +115,7 @@ def test_nested_chains_have_dotted_names_and_pass_their_shape_on():
 
 
 def test_positions_of_a_site_are_the_values_of_one_channel_in_one_sample():
-    blueprint = blueprint_of((3, 5, 4), ("norm", Norm(name=NormName.BATCH, features=3)), ("flatten", Flatten()))
+    blueprint = blueprint_of((3, 5, 4), ("norm", Norm(norm=NormName.BATCH, features=3)), ("flatten", Flatten()))
     (site,) = sites(blueprint)
     assert (site.channels, site.positions) == (3, 20)
     assert outputs_by_name(build(blueprint), replace(blueprint, outputs=60), 2)["norm"] == (3, 5, 4)
@@ -125,10 +128,10 @@ def test_positions_of_a_site_are_the_values_of_one_channel_in_one_sample():
         ((1, 2, 2), [("linear1", Linear(inputs=4, outputs=2))], "linear1"),
         (
             (4,),
-            [("relu", Activation(name=ActivationName.RELU)), ("norm1", Norm(name="batch", features=3))],
+            [("relu", Activation(activation=ActivationName.RELU)), ("norm1", Norm(norm="batch", features=3))],
             "norm1",
         ),
-        ((), [("norm1", Norm(name="none", features=1))], "norm1"),
+        ((), [("norm1", Norm(norm="none", features=1))], "norm1"),
         (
             (4,),
             [

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from models.blueprint import from_json, to_json
 from models.build import build
 from models.catalog.names import Architecture
 from models.shapes import sites, total_parameters
-from tests.worker.networks import BATCH, combinations, noise_images, small_network
+from tests.worker.networks import BATCH, REFUSED, combinations, noise_images, small_network
 from tests.worker.support import CPU, Kept
 from worker.run import make_run
 from worker.statistics import norm_of
@@ -27,6 +28,12 @@ def images():
 
 def test_a_small_one_of_every_network_is_known():
     assert {architecture for architecture, _, _ in combinations()} == {name.value for name in Architecture}
+
+
+@pytest.mark.parametrize("combination", sorted(REFUSED), ids=lambda combination: combination[0])
+def test_what_is_left_out_here_is_refused_as_a_spec(combination):
+    with pytest.raises(ValidationError, match="nothing of the sample would be left"):
+        small_network(*combination)
 
 
 @everything

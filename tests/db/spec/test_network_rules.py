@@ -271,3 +271,18 @@ def test_what_is_valid_can_be_built_and_runs(values):
         output = module(torch.empty(values["batch_size"], *blueprint.input_shape))
     assert output.shape == (values["batch_size"], blueprint.outputs)
     assert total_parameters(blueprint) == sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_instance_norm_straight_before_the_mean_over_all_positions_is_refused(affine):
+    norm = {"name": "instance", "affine": affine}
+    error = refusal(architecture=CNN, norm=norm | {"position": "after_activation"})
+    assert (error["code"], error["pointer"]) == ("pooled_to_a_constant", "/norm/position")
+    for position in error["allowed"]:
+        assert make_spec(architecture=CNN, norm=norm | {"position": position})
+    pool = {"name": "pool", "pool": "max"}
+    assert make_spec(architecture=sequential({"name": "norm"}, pool), norm=norm)
+    assert (
+        refusal(architecture=sequential({"name": "norm"}, pool | {"pool": "avg"}), norm=norm)["code"]
+        == error["code"]
+    )
