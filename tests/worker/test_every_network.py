@@ -17,7 +17,6 @@ from worker.run import make_run
 from worker.statistics import norm_of
 from worker.trainer import train
 
-
 everything = pytest.mark.parametrize(("architecture", "norm", "position"), list(combinations()))
 
 
