@@ -146,7 +146,8 @@ class _Walk:
     def _child(self, part: object) -> Schema:
         here = self._here
         if isinstance(part, int):
-            child = here.get("items", {})
+            each = here.get("prefixItems", [])
+            child = each[part] if part < len(each) else here.get("items", {})
         else:
             others = list(here.get("patternProperties", {}).values()) or [here.get("additionalProperties", {})]
             child = here.get("properties", {}).get(part) or others[0]

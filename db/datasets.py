@@ -1,21 +1,29 @@
 """The data sets that a job may name: what they hold, before any of it is read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+
+from models.catalog.registry import load_plugins
+
+#: Entry points of this group add data sets.
+GROUP = "normlab.datasets"
 
 
 class DatasetName(StrEnum):
-    """Data sets, by the name that a spec gives."""
+    """The data sets that come with normlab, by the name that a spec gives."""
 
     DIGITS = "digits"
     MNIST = "mnist"
+    CIFAR10 = "cifar10"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """What the catalogue says of a data set, and what a submission is checked against."""
 
-    name: DatasetName
+    name: str
     summary: str
     source: str
     #: Shape of one sample: channels, height, width.
@@ -25,9 +33,17 @@ class DatasetInfo:
     test_samples: int
     #: The largest raw value; inputs are divided by it.
     largest_value: int
+    #: Mean and standard deviation of each channel of the training inputs, after that division.
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     #: Name on the Hugging Face hub, for data that does not come with the service.
     hub_name: str | None = None
     image_column: str = "image"
+
+    def __post_init__(self) -> None:
+        channels = self.shape[0]
+        if len(self.mean) != channels or len(self.std) != channels or min(self.std) <= 0:
+            raise ValueError(f"mean and std of data set '{self.name}' are not one number for each channel")
 
     @property
     def threshold(self) -> int:
@@ -35,8 +51,18 @@ class DatasetInfo:
         return (self.largest_value + 1) // 2
 
 
-DATASETS: dict[DatasetName, DatasetInfo] = {
-    DatasetName.DIGITS: DatasetInfo(
+@dataclass(frozen=True, kw_only=True)
+class DatasetPlugin:
+    """A data set of an installed package: the object that an entry point of the group `normlab.datasets` names."""
+
+    info: DatasetInfo
+    #: `module:function`, which returns `worker.data.arrays.Arrays`; only workers import it. The decoded data are
+    #: kept until the package's version changes.
+    load: str
+
+
+_INFOS = (
+    DatasetInfo(
         name=DatasetName.DIGITS,
         summary="8x8 grey images of handwritten digits; comes with the service, needs no network.",
         source="scikit-learn load_digits (UCI Optical Recognition of Handwritten Digits); "
@@ -46,8 +72,10 @@ DATASETS: dict[DatasetName, DatasetInfo] = {
         train_samples=1437,
         test_samples=360,
         largest_value=16,
+        mean=(0.3054,),
+        std=(0.3761,),
     ),
-    DatasetName.MNIST: DatasetInfo(
+    DatasetInfo(
         name=DatasetName.MNIST,
         summary="28x28 grey images of handwritten digits.",
         source="LeCun, Cortes, Burges; from NORMLAB_DATA_DIR/mnist or the hub's ylecun/mnist",
@@ -56,6 +84,36 @@ DATASETS: dict[DatasetName, DatasetInfo] = {
         train_samples=60_000,
         test_samples=10_000,
         largest_value=255,
+        mean=(0.1307,),
+        std=(0.3081,),
         hub_name="ylecun/mnist",
     ),
-}
+    DatasetInfo(
+        name=DatasetName.CIFAR10,
+        summary="32x32 colour images of ten kinds of animals and vehicles.",
+        source="Krizhevsky 2009; from NORMLAB_DATA_DIR/cifar10 or the hub's uoft-cs/cifar10",
+        shape=(3, 32, 32),
+        classes=10,
+        train_samples=50_000,
+        test_samples=10_000,
+        largest_value=255,
+        mean=(0.4913, 0.4821, 0.4465),
+        std=(0.2452, 0.2428, 0.2606),
+        hub_name="uoft-cs/cifar10",
+        image_column="img",
+    ),
+)
+
+DATASETS: dict[str, DatasetInfo] = {info.name: info for info in _INFOS}
+
+
+@cache
+def dataset_plugins() -> Mapping[str, DatasetPlugin]:
+    """Data sets of installed packages."""
+    return load_plugins(GROUP, DatasetPlugin, DATASETS)
+
+
+@cache
+def datasets() -> Mapping[str, DatasetInfo]:
+    """All data sets by name."""
+    return DATASETS | {name: plugin.info for name, plugin in dataset_plugins().items()}

@@ -23,8 +23,9 @@ def norms_page() -> str:
             NOTE,
             "",
             "A job chooses one by `norm: {name: ..., option: value}`. `GET /v1/catalog/norms` answers with the",
-            "same list. In the formulas x is a value of a site's input and y of its output, B the mini-batch, n a",
-            "sample, c a channel, g a group of channels; scale and shift begin at 1 and 0 unless it says otherwise.",
+            "same list. In the formulas x is a value of a site's input and y of its output, B the mini-batch,",
+            "n a sample, c a channel, g a group of channels; scale and shift begin at 1 and 0 unless it says",
+            "otherwise.",
             "",
             *table(
                 ("norm", "", "eval mode uses", "moments of"),

@@ -93,8 +93,8 @@ def _windows(size: int, kernel: int, stride: int, padding: int, *, ceiled: bool 
     room = size + 2 * padding - kernel
     if room < 0:
         raise Mismatch(
-            f"a window of {kernel} does not fit a side of {size} with padding {padding}; images must be larger, or "
-            "shrink less before it"
+            f"a window of {kernel} does not fit a side of {size} with padding {padding}; images must be larger, "
+            "or shrink less before it"
         )
     count = ceil(room / stride) + 1 if ceiled else room // stride + 1
     # A window that would begin beyond the padded input is left out (torch's rule).

@@ -48,13 +48,24 @@ def redis_url():
         yield url
 
 
-@pytest.fixture(scope="session")
-def data_dir() -> Path:
-    """The folder that holds mnist/: NORMLAB_DATA_DIR, or a folder of data beside the checkout."""
+def folder_with(name: str, title: str) -> Path:
+    """NORMLAB_DATA_DIR, or a folder of data beside the checkout, if it holds the data set."""
     given = os.environ.get("NORMLAB_DATA_DIR")
     places = [Path(given)] if given else [ROOT / "data", ROOT / "../data", ROOT / "../shared/data"]
     for place in places:
-        if any((place / "mnist").glob("**/*.parquet")):
+        if any((place / name).glob("**/*.parquet")):
             return place.resolve()
-    missing("MNIST: set NORMLAB_DATA_DIR to a folder that holds mnist/train-*.parquet and test-*.parquet")
+    missing(f"{title}: set NORMLAB_DATA_DIR to a folder that holds {name}/train-*.parquet and test-*.parquet")
     raise AssertionError
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder that holds mnist/."""
+    return folder_with("mnist", "MNIST")
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir() -> Path:
+    """The folder cifar10/ with the real files."""
+    return folder_with("cifar10", "CIFAR-10") / "cifar10"

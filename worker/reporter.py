@@ -189,6 +189,7 @@ class DatabaseReporter:
             for format, filename, data in (
                 ("safetensors", "model.safetensors", export.model_bytes(snapshot)),
                 ("config", "config.json", export.config_bytes(self._spec)),
+                ("modeling", "modeling.py", export.modeling_bytes()),
             )
         ]
         state = self._store.put(f"{folder}/state.pt", export.state_bytes(snapshot))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from math import prod
 
 import torch
 from pydantic import ValidationError
@@ -18,15 +19,15 @@ from db.spec.job import JobSpec, units_to_record
 from db.status import FailureCode
 from db.store import Store
 from models.build import build
-from models.norms.batch import RunningAverages
-from models.shapes import sites
+from models.norms.running import RunningAverages
+from models.shapes import layers, sites
 from worker.child import Orders, Stop
 from worker.data import batches, cache
 from worker.data.batches import Data
 from worker.data.cache import CachedData
-from worker.device import choose_device, describe
+from worker.device import choose_device, describe, in_precision
 from worker.errors import TrainingError
-from worker.evaluate import Evaluator
+from worker.evaluate import Evaluator, eval_batch
 from worker.optim import make_optimizer
 from worker.recorder import StepRecorder
 from worker.reporter import DatabaseReporter, patiently
@@ -67,7 +68,7 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
         try:
             device = choose_device(spec.device)
             cached = load_data(settings, spec.dataset.info, spec.dataset.binarize)
-            reporter.environment(describe(device), cached.digest)
+            reporter.environment(describe(device, spec.precision), cached.digest)
             run = make_run(spec, cached, device)
             finished = train(run, reporter, lambda: orders.stop is not None or reporter.stopped.is_set())
         finally:
@@ -105,28 +106,39 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
     model = build(blueprint).to(device)
     data = place_data(spec, cached, device)
     averages = RunningAverages(model.modules())
-    optimizer = make_optimizer(spec.optimizer, model, averages.norms)
+    optimizer = make_optimizer(spec.optimizer, model)
+    largest = max(prod(layer.output) for layer in layers(blueprint))
     return Run(
         plan=make_plan(spec),
         data=data,
         model=model,
+        forward=in_precision(model, spec.precision, device),
         optimizer=optimizer,
         averages=averages,
         recorder=StepRecorder(spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
         statistics=SiteStatistics(
             model, sites(blueprint), averages, units_to_record(spec), spec.statistics.percentiles
         ),
-        evaluator=Evaluator(model, data, batch_size=spec.batch_size, modes=spec.evaluate.modes),
+        evaluator=Evaluator(
+            model,
+            data,
+            batch_size=spec.batch_size,
+            modes=spec.evaluate.modes,
+            eval_batch=eval_batch(largest),
+        ),
     )
 
 
 def place_data(spec: JobSpec, cached: CachedData, device: torch.device) -> Data:
     """The job's samples on the device."""
+    dataset, info = spec.dataset, spec.dataset.info
     return batches.place(
         cached.arrays,
         device,
-        scale=1.0 if spec.dataset.binarize else 1.0 / spec.dataset.info.largest_value,
-        train_limit=spec.dataset.train_limit,
+        scale=1.0 if dataset.binarize else 1.0 / info.largest_value,
+        standard=(info.mean, info.std) if dataset.standardize else None,
+        train_limit=dataset.train_limit,
+        test_limit=dataset.test_limit,
         # Train mode needs at least one whole batch of the subset.
         gap_samples=max(spec.evaluate.train_samples, spec.batch_size),
     )
@@ -138,6 +150,7 @@ def make_plan(spec: JobSpec) -> Plan:
     return Plan(
         steps=resolved.steps or 0,
         batch_size=spec.batch_size,
+        accumulate=spec.optimizer.accumulate,
         seed=spec.seed,
         evaluate_every=resolved.evaluate.every or 1,
         statistics_every=spec.statistics.every,

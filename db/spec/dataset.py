@@ -1,21 +1,55 @@
 """Which data a job trains on."""
 
-from db.datasets import DATASETS, DatasetInfo, DatasetName
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator
+
+from db.datasets import DatasetInfo, datasets
 from db.spec.base import Count, Flag, Part
+from db.spec.errors import spec_error
+
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = Literal[tuple(str(name) for name in datasets())]
 
 
 class Dataset(Part):
     """A data set and what is done to it before training."""
 
-    name: DatasetName
+    name: Name
     binarize: Flag = False
-    """Set values of at least half the largest to 1, the others to 0."""
+    """Set values of at least half the largest to 1, the others to 0; for grey images."""
+    standardize: Flag = False
+    """Subtract the mean of the training data and divide by its standard deviation, each channel by its own."""
     train_limit: Count | None = None
     """Train on this many samples, the same fixed choice for every job; null for all."""
+    test_limit: Count | None = None
+    """Evaluate on this many test samples, the same fixed choice for every job; null for all."""
+
+    @model_validator(mode="after")
+    def _check_binarize(self) -> Self:
+        channels = self.info.shape[0]
+        if self.binarize and channels > 1:
+            raise spec_error(
+                "not_grey",
+                "/dataset/binarize",
+                f"Only grey images are binarized, and those of '{self.name}' have {channels} channels. Take "
+                "standardize instead, or neither.",
+                allowed=[False],
+            )
+        if self.binarize and self.standardize:
+            raise spec_error(
+                "one_of_two",
+                "/dataset/standardize",
+                "Inputs are binarized or standardized, not both.",
+                allowed=["binarize", "standardize"],
+            )
+        return self
 
     @property
     def info(self) -> DatasetInfo:
-        return DATASETS[self.name]
+        return datasets()[self.name]
 
     @property
     def train_samples(self) -> int:

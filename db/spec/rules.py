@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ def _check_use(spec: "JobSpec", steps: Sequence[LayerShape]) -> None:
 
 def _check_pooling(steps: Sequence[LayerShape]) -> None:
     """No instance norm stands straight before the mean over all positions, which it has made a constant."""
-    for before, pool in zip(steps, steps[1:], strict=False):
+    for before, pool in pairwise(steps):
         normed = isinstance(before.layer, Norm) and before.layer.norm == NormName.INSTANCE
         if normed and isinstance(pool.layer, GlobalPool) and pool.layer.pool == "avg":
             raise spec_error(

@@ -1,25 +1,33 @@
 """What the loop indexes: tensors on the device, and an order of samples for each epoch."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.data.arrays import Arrays
 
-#: Seed of the choices that are the same for every job: `train_limit` and the fixed training subset.
+#: Mean and standard deviation of each channel.
+Moments = tuple[Sequence[float], Sequence[float]]
+
+#: Seed of the choices that are the same for every job: `train_limit`, `test_limit`, the fixed training subset.
 FIXED_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Samples on the device. inputs: (N, C, H, W) uint8; targets: (N,) int64; inputs are multiplied by `scale`."""
+    """Samples on the device. inputs: (N, C, H, W) uint8; targets: (N,) int64.
+
+    The network gets inputs * scale + shift; both are one number, or one for each channel: (C, 1, 1).
+    """
 
     inputs: Tensor
     targets: Tensor
-    scale: float
+    scale: float | Tensor
+    shift: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -28,7 +36,12 @@ class Samples:
         """Some samples as float32, and their targets."""
         # Gathered as bytes: a quarter of the memory traffic of gathering floats.
         inputs = self.inputs.index_select(0, rows).to(torch.float32)
-        return (inputs if self.scale == 1 else inputs.mul_(self.scale)), self.targets.index_select(0, rows)
+        if isinstance(self.scale, Tensor) or self.scale != 1:
+            inputs.mul_(self.scale)
+        if self.shift is not None:
+            # Not addcmul: on the CPU it takes twice the time of both passes where it broadcasts.
+            inputs.add_(self.shift)
+        return inputs, self.targets.index_select(0, rows)
 
     def batches(self, size: int, *, drop_last: bool = False) -> Iterator[tuple[Tensor, Tensor]]:
         """All samples in their own order."""
@@ -39,11 +52,14 @@ class Samples:
 
     def subset(self, rows: Tensor) -> "Samples":
         """Some samples, as samples of their own."""
-        return Samples(
-            inputs=self.inputs.index_select(0, rows),
-            targets=self.targets.index_select(0, rows),
-            scale=self.scale,
-        )
+        inputs, targets = self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
+        return replace(self, inputs=inputs, targets=targets)
+
+    def limited(self, limit: int | None) -> "Samples":
+        """At most `limit` of them, the same ones every time."""
+        if limit is None or limit >= len(self):
+            return self
+        return self.subset(_fixed_choice(len(self), limit, self.targets.device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,27 +76,38 @@ def place(
     device: torch.device,
     *,
     scale: float,
-    train_limit: int | None,
+    standard: Moments | None = None,
+    train_limit: int | None = None,
+    test_limit: int | None = None,
     gap_samples: int,
 ) -> Data:
-    """Put the data on the device, once; on the CPU it stays in the mapped files."""
-    train = _samples(arrays.train_inputs, arrays.train_targets, device, scale)
-    test = _samples(arrays.test_inputs, arrays.test_targets, device, scale)
-    if train_limit is not None and train_limit < len(train):
-        train = train.subset(_fixed_choice(len(train), train_limit, device))
+    """Put the data on the device, once; on the CPU it stays in the mapped files.
+
+    Raw values are multiplied by `scale`. `standard` are mean and standard deviation of the products, which become
+    0 and 1.
+    """
+    linear = (scale, None) if standard is None else _standardizing(scale, standard, device)
+    train = _samples(arrays.train_inputs, arrays.train_targets, device, *linear).limited(train_limit)
+    test = _samples(arrays.test_inputs, arrays.test_targets, device, *linear).limited(test_limit)
     gap = train.subset(_fixed_choice(len(train), min(gap_samples, len(train)), device))
     return Data(train=train, test=test, gap=gap)
 
 
 def _samples(
-    inputs: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-    targets: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    inputs: NDArray[np.uint8],
+    targets: NDArray[np.int64],
     device: torch.device,
-    scale: float,
+    scale: float | Tensor,
+    shift: Tensor | None,
 ) -> Samples:
-    return Samples(
-        inputs=torch.from_numpy(inputs).to(device), targets=torch.from_numpy(targets).to(device), scale=scale
-    )
+    places = torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)
+    return Samples(inputs=places[0], targets=places[1], scale=scale, shift=shift)
+
+
+def _standardizing(scale: float, standard: Moments, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Factor and summand by which x becomes (x * scale - mean) / std. (C, 1, 1) each."""
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in standard)
+    return (scale / std).to(device, torch.float32), (-mean / std).to(device, torch.float32)
 
 
 def _fixed_choice(available: int, wanted: int, device: torch.device) -> Tensor:

@@ -4,8 +4,10 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -35,7 +37,7 @@ def load(info: DatasetInfo, *, binarize: bool, data_dir: Path, cache: Path) -> C
     """
     source = find_source(info, data_dir, cache / "hub")
     key = hashlib.sha256(f"{LAYOUT} {source.fingerprint}".encode()).hexdigest()[:16]
-    entry = cache / f"{info.name.value}-{key}{'-binary' if binarize else ''}"
+    entry = cache / f"{info.name}-{key}{'-binary' if binarize else ''}"
     if not entry.exists():
         entry.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{entry}.lock"):
@@ -61,21 +63,36 @@ def _binarized(arrays: Arrays, threshold: int) -> Arrays:
 
 
 def _check(arrays: Arrays, info: DatasetInfo) -> None:
-    expected = {"train": info.train_samples, "test": info.test_samples}
-    found = {"train": len(arrays.train_targets), "test": len(arrays.test_targets)}
-    if found != expected:
-        raise DataError(
-            f"Data set {info.name.value!r} has {found['train']} training and {found['test']} test samples; "
-            f"{expected['train']} and {expected['test']} were expected.",
-            f"Replace the files by those of {info.hub_name or info.source}.",
+    for found, expected in _differences(arrays, info):
+        hint = (
+            f"Replace the files by those of {info.hub_name}." if info.hub_name else f"Its source: {info.source}."
         )
-    for targets in (arrays.train_targets, arrays.test_targets):
+        raise DataError(f"Data set '{info.name}' has {found}; expected: {expected}.", hint)
+
+
+def _differences(arrays: Arrays, info: DatasetInfo) -> Iterator[tuple[str, str]]:
+    """What is found that is not what the catalogue says, and what the catalogue says."""
+    samples = len(arrays.train_targets), len(arrays.test_targets)
+    if samples != (info.train_samples, info.test_samples):
+        yield _samples(*samples), _samples(info.train_samples, info.test_samples)
+    train, test = (arrays.train_inputs, arrays.train_targets), (arrays.test_inputs, arrays.test_targets)
+    for inputs, targets in (train, test):
+        found = _types(inputs.dtype, inputs.shape, targets.dtype)
+        expected = _types(np.dtype(np.uint8), (len(targets), *info.shape), np.dtype(np.int64))
+        if found != expected:
+            yield found, expected
+        if inputs.max() > info.largest_value:
+            yield f"raw values up to {inputs.max()}", f"at most {info.largest_value}"
         if targets.min() < 0 or targets.max() >= info.classes:
-            raise DataError(
-                f"Data set {info.name.value!r} has labels from {targets.min()} to {targets.max()}; "
-                f"0 to {info.classes - 1} were expected.",
-                f"Replace the files by those of {info.hub_name or info.source}.",
-            )
+            yield f"labels from {targets.min()} to {targets.max()}", f"0 to {info.classes - 1}"
+
+
+def _samples(train: int, test: int) -> str:
+    return f"{train} training and {test} test samples"
+
+
+def _types(inputs: np.dtype[Any], shape: tuple[int, ...], targets: np.dtype[Any]) -> str:
+    return f"{inputs} inputs of shape {shape} and {targets} labels"
 
 
 def _write(arrays: Arrays, entry: Path) -> None:

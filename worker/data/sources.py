@@ -1,15 +1,17 @@
-"""Where data sets come from: a package, a folder laid out as the hub lays it out, or the hub itself."""
+"""Where data sets come from: a Python package, a folder laid out as the hub lays it out, or the hub itself."""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from db.datasets import DatasetInfo, DatasetName
+from db.datasets import GROUP, DatasetInfo, DatasetName, DatasetPlugin, dataset_plugins
 from worker.data.arrays import Arrays
 from worker.errors import DataError
 
@@ -29,10 +31,12 @@ class Source:
 
 
 def find_source(info: DatasetInfo, data_dir: Path, hub_cache: Path) -> Source:
-    """The source of a data set: bundled, in `data_dir`, or on the hub."""
-    if info.name is DatasetName.DIGITS:
+    """The source of a data set: bundled, of an installed package, in `data_dir`, or on the hub."""
+    if info.name == DatasetName.DIGITS:
         return Source(fingerprint="scikit-learn load_digits, split 1", load=_load_digits)
-    folder = data_dir / info.name.value
+    if plugin := dataset_plugins().get(info.name):
+        return _installed(plugin)
+    folder = data_dir / info.name
     files = sorted(path for pattern in DATA_FILES for path in folder.rglob(pattern))
     if files:
         stats = [(str(path.relative_to(folder)), path.stat()) for path in files]
@@ -42,6 +46,30 @@ def find_source(info: DatasetInfo, data_dir: Path, hub_cache: Path) -> Source:
         fingerprint=f"hub {info.hub_name}",
         load=lambda: _load_hub(info, info.hub_name or "", folder, hub_cache),
     )
+
+
+def _installed(plugin: DatasetPlugin) -> Source:
+    """The data set of an installed package, made anew when the package's version changes."""
+    (point,) = entry_points(group=GROUP, name=plugin.info.name)
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "a package"
+    return Source(fingerprint=f"{package} {plugin.load}", load=lambda: _load_installed(plugin, package))
+
+
+def _load_installed(plugin: DatasetPlugin, package: str) -> Arrays:
+    module, _, function = plugin.load.partition(":")
+    try:
+        arrays = getattr(import_module(module), function)()
+    except Exception as error:  # whatever the package's own code raises
+        raise DataError(
+            f"Data set '{plugin.info.name}' could not be made by {package} ({type(error).__name__}).",
+            f"Ask those who keep {package}; its function is {plugin.load}.",
+        ) from error
+    if not isinstance(arrays, Arrays):
+        raise DataError(
+            f"Data set '{plugin.info.name}' of {package} is a {type(arrays).__name__}; Arrays were expected.",
+            f"Ask those who keep {package}: {plugin.load} has to return worker.data.arrays.Arrays.",
+        )
+    return arrays
 
 
 def _load_digits() -> Arrays:
@@ -76,7 +104,7 @@ def _load_hub(info: DatasetInfo, path: str, folder: Path, hub_cache: Path) -> Ar
     except Exception as error:  # the library raises whatever its readers and the network do
         where = f"the hub's {path}" if path == info.hub_name else f"the files in {folder}"
         raise DataError(
-            f"Data set {info.name.value!r} could not be read from {where} ({type(error).__name__}).",
+            f"Data set '{info.name}' could not be read from {where} ({type(error).__name__}).",
             f"Put its files into {folder} as the hub lays them out (train-*.parquet and test-*.parquet of "
             f"{info.hub_name}), set NORMLAB_DATA_DIR to the folder that holds {folder.name}/, or give the "
             "worker access to the hub.",

@@ -61,9 +61,9 @@ def test_the_size_of_a_batch_does_not_change_the_order():
     assert torch.equal(torch.cat(epoch_batches(50, 7, 3, 2)), torch.cat(epoch_batches(50, 50, 3, 2)))
 
 
-def arrays_of(train: int, test: int = 5) -> Arrays:
+def arrays_of(train: int, test: int = 5, channels: int = 1) -> Arrays:
     random = np.random.default_rng(0)
-    inputs = random.integers(0, 256, size=(train + test, 1, 2, 2), dtype=np.uint8)
+    inputs = random.integers(0, 256, size=(train + test, channels, 2, 2), dtype=np.uint8)
     targets = np.arange(train + test) % 10
     return Arrays(
         train_inputs=inputs[:train],
@@ -84,6 +84,34 @@ def test_a_batch_is_the_chosen_samples_as_floats_times_the_scale(scale):
     np.testing.assert_array_equal(inputs.numpy(), expected)
     assert targets.tolist() == [7, 0, 7, 9]
     np.testing.assert_array_equal(samples.inputs.numpy(), arrays.train_inputs)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_standardized_batch_has_each_channel_less_its_mean_over_its_deviation(channels):
+    arrays = arrays_of(20, channels=channels)
+    mean, std = [0.3, 0.5, 0.7][:channels], [0.1, 0.2, 0.4][:channels]
+    data = place(arrays, CPU, scale=1 / 255, standard=(mean, std), gap_samples=5)
+    rows = torch.tensor([7, 0, 7, 19])
+    inputs, _ = data.train.batch(rows)
+    assert inputs.dtype == torch.float32
+    centre, spread = (np.reshape(values, (channels, 1, 1)) for values in (mean, std))
+    expected = (arrays.train_inputs[rows.numpy()] / 255 - centre) / spread
+    np.testing.assert_allclose(inputs.numpy(), expected, rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(data.train.inputs.numpy(), arrays.train_inputs)
+    for part in (data.test, data.gap):
+        assert part.scale is data.train.scale
+        assert part.shift is data.train.shift
+
+
+def test_moments_of_the_data_itself_make_mean_0_and_deviation_1():
+    arrays = arrays_of(500, channels=3)
+    values = arrays.train_inputs / 255
+    moments = values.mean((0, 2, 3)).tolist(), values.std((0, 2, 3)).tolist()
+    samples = place(arrays, CPU, scale=1 / 255, standard=moments, gap_samples=5).train
+    inputs, _ = samples.batch(torch.arange(500))
+    std, mean = torch.std_mean(inputs.double(), (0, 2, 3), correction=0)
+    torch.testing.assert_close(mean, torch.zeros(3, dtype=torch.float64), rtol=0, atol=1e-6)
+    torch.testing.assert_close(std, torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [8, 8, 4]), (True, [8, 8])])
@@ -109,6 +137,22 @@ def test_fixed_choices_are_nested_and_the_same_every_time():
     assert len(set(train(120))) == 120
     assert sorted(train(200)) == sorted(train(None)) == sorted(train(500))
     assert train(50) != train(None)[:50]
+
+
+def test_the_test_limit_is_a_fixed_choice_that_leaves_training_alone():
+    arrays = arrays_of(50, test=200)
+
+    def test_rows(limit: int | None) -> list[tuple[int, ...]]:
+        data = place(arrays, CPU, scale=1.0, test_limit=limit, gap_samples=10)
+        assert len(data.train) == 50
+        return rows(data.test)
+
+    assert test_rows(50) == test_rows(50)
+    assert test_rows(120)[:50] == test_rows(50)
+    assert len(set(test_rows(120))) == 120
+    assert test_rows(500) == test_rows(200) == test_rows(None)
+    assert test_rows(50) != test_rows(None)[:50]
+    assert set(test_rows(50)) < set(test_rows(None))
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,9 @@ def test_digits_are_what_the_catalogue_says(tmp_path):
     assert arrays.test_inputs.shape == (360, *INFO.shape)
     assert (arrays.train_inputs.dtype, arrays.train_targets.dtype) == (np.uint8, np.int64)
     assert arrays.train_inputs.max() == INFO.largest_value
+    values = arrays.train_inputs / INFO.largest_value
+    assert values.mean().round(4) == INFO.mean[0]
+    assert values.std().round(4) == INFO.std[0]
     counts = np.bincount(arrays.test_targets, minlength=10)
     assert (counts >= 35).all()
     assert counts.sum() == 360

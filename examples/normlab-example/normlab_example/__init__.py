@@ -1,0 +1,1 @@
+"""What one's own package adds to normlab: a norm, a network and a data set."""
