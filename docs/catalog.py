@@ -60,7 +60,8 @@ def networks_page() -> str:
             NOTE,
             "",
             "A job chooses one by `architecture: {name: ..., option: value}`. `GET /v1/catalog/architectures`",
-            "answers with the same list.",
+            "answers with the same list. Weights begin by `init: {name: ..., std: ...}`, with `std` for `normal`",
+            "and `trunc_normal` alone.",
             *(line for entry in entries for line in network(entry)),
             "",
         ]
@@ -84,7 +85,27 @@ def options(entry: Mapping[str, Any]) -> list[str]:
     if not entry["options"]:
         return []
     heads = ("option", "type", "default", "range", "")
-    return [*table(heads, map(option, entry["options"])), ""]
+    lines = [*table(heads, map(option, entry["options"])), ""]
+    for each in entry["options"]:
+        lines += parts(each)
+    return lines
+
+
+def parts(option: Mapping[str, Any]) -> list[str]:
+    """What the named parts of an option take, in a table of its own; the schemes of `init` stand at the top."""
+    if not option["parts"] or option["name"] == "init":
+        return []
+    rows = [
+        [f"`{part['name']}`", part["summary"], "; ".join(map(in_short, part["options"]))]
+        for part in option["parts"]
+    ]
+    return [*table((f"`{option['name']}`", "", "options"), rows), ""]
+
+
+def in_short(values: Mapping[str, Any]) -> str:
+    """An option in a few words."""
+    name, kind, default, allowed, _ = option(values)
+    return f"{name} ({', '.join(text for text in (kind, default, allowed) if text)})"
 
 
 def option(values: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 In eval mode a norm of the batch family is a fixed scale and shift of each channel, and so is what it does to the
 output of a linear layer or convolution straight before it: both are one layer with other weights. Ioffe & Szegedy
-2015 (arXiv 1502.03167), section 3.1, equation 11.
+2015 (arXiv 1502.03167), algorithm 2, line 11.
 """
 
 from collections.abc import Callable, Iterator, Mapping

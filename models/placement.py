@@ -1,7 +1,7 @@
 """Rewrites of a network that follow from its norm: where it stands, what it replaces, which biases it absorbs.
 
-Networks are written as their papers have them, with a norm straight before (or, in DenseNet, with its activation
-before) each layer; what a particular norm makes of that is said here once for all of them.
+Networks are written as their papers have them, with a norm and its activation straight after each layer (before it
+in DenseNet); what a particular norm makes of that is said here once for all of them.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Shapes, parameters, operations and sites of a blueprint, in microseconds and without torch."""
+"""Shapes, parameters, operations and sites of a blueprint, in about a millisecond and without torch."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

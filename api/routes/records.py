@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import ValidationError
 from pydantic_core import to_json
 
 from api.deps import AfterCursor, JobId, MaxPoints, ServiceDep, Step
@@ -103,7 +104,7 @@ def read_statistics(
 
 def _wanted_sites(job: Job, names: list[str]) -> dict[str, dict[str, Any]]:
     """What is known of each wanted site before any number: its norm, sizes and recorded units."""
-    spec = JobSpec.model_validate(job.resolved)
+    spec = _spec_of(job)
     units = units_to_record(spec)
     known = {site.name: _known(site, units.get(site.name, ())) for site in sites(spec.blueprint())}
     for name in names:
@@ -111,6 +112,21 @@ def _wanted_sites(job: Job, names: list[str]) -> dict[str, dict[str, Any]]:
             near = suggest(name, list(known))
             raise _bad_query("site", "unknown_site", "The network has no such site.", list(known), near)
     return {name: record for name, record in known.items() if not names or name in names}
+
+
+def _spec_of(job: Job) -> JobSpec:
+    """The job's spec; one of an earlier installation may not be taken any more."""
+    try:
+        return JobSpec.model_validate(job.resolved)
+    except ValidationError as error:
+        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise ProblemError(
+            409,
+            "spec_not_taken_any_more",
+            "The job's spec is not taken any more",
+            f"Its sites follow from a spec that this installation does not take: {reason} Install the packages "
+            "that it was submitted with.",
+        ) from error
 
 
 def _known(site: Site, units: Sequence[int]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ _INFOS = (
         name=Architecture.SEQUENTIAL,
         summary="Layers that the spec declares: linear, conv, pool, activation, norm, dropout, flatten and "
         "residual blocks.",
-        reference="",
+        reference="torch.nn, whose layers they are",
         norms=_RESIDUAL,
         positions=_BOTH,
     ),

@@ -71,7 +71,8 @@ BATCH_NORMS = (
         summary="Batch normalization corrected towards the running averages, so that both modes agree.",
         formula=r"y = \gamma\left(\frac{x - \mu_B}{\sigma_B}\,r + d\right) + \beta,\quad "
         r"r = \mathrm{clip}_{[1/r_{max},\,r_{max}]}\frac{\sigma_B}{\sigma},\quad "
-        r"d = \mathrm{clip}_{[-d_{max},\,d_{max}]}\frac{\mu_B - \mu}{\sigma}",
+        r"d = \mathrm{clip}_{[-d_{max},\,d_{max}]}\frac{\mu_B - \mu}{\sigma},\quad "
+        r"\mu, \sigma \text{ running}",
         reference="Ioffe 2017 (arXiv 1702.03275), algorithm 1 and section 4",
         eval_mode="running averages of mean and standard deviation (not of the variance)",
         pitfalls=(
@@ -92,8 +93,7 @@ BATCH_NORMS = (
         summary="Batch normalization with fixed statistics, scale and shift.",
         formula=r"y = \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta,\quad "
         r"\mu, \sigma, \gamma, \beta \text{ constant}",
-        reference="detectron2 and torchvision FrozenBatchNorm2d; Wu & Johnson 2021 (arXiv 2105.07576), "
-        "section 4.2",
+        reference="detectron2 and torchvision FrozenBatchNorm2d; Wu & Johnson 2021 (arXiv 2105.07576), FrozenBN",
         eval_mode="the same as train mode",
         pitfalls=(
             "Trained from scratch it is the identity (mean 0, variance 1).",
@@ -141,7 +141,7 @@ BATCH_NORMS = (
         summary="Evolved norm and activation in one, with batch and instance variance.",
         formula=r"y = \gamma\,\frac{x}{\max\left(\sqrt{\sigma_B^2 + \epsilon},\; v\,x + "
         r"\sqrt{\sigma_{HW}^2 + \epsilon}\right)} + \beta",
-        reference="Liu et al. 2020 (arXiv 2004.02967), table 2",
+        reference="Liu et al. 2020 (arXiv 2004.02967), layer EvoNorm-B0",
         eval_mode="a running average of the batch variance",
         pitfalls=(
             "It takes the place of norm and activation; where no activation follows, only scale and shift stay.",

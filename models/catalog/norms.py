@@ -62,11 +62,12 @@ SAMPLE_NORMS = (
         name=NormName.LOCAL_RESPONSE,
         summary="Each value by the energy of the channels beside it.",
         formula=r"y_c = x_c \Big/ "
-        r"\left(k + \tfrac{\alpha}{n}\textstyle\sum_{|c'-c| \le n/2} x_{c'}^2\right)^{\beta}",
+        r"\left(k + \tfrac{\alpha}{s}\textstyle\sum_{c'=c-\lfloor s/2 \rfloor}^{c+\lceil s/2 \rceil-1} x_{c'}^2"
+        r"\right)^{\beta},\quad s \text{ neighbours}",
         reference="Krizhevsky et al. 2012 (ImageNet classification with deep convolutional networks), section "
         "3.3; torch.nn.LocalResponseNorm",
         eval_mode=_SAME,
-        pitfalls=("torch divides alpha by the size n; the paper does not.",),
+        pitfalls=("torch divides alpha by the size s; the paper does not.",),
         positions=1,
     ),
     NormInfo(
@@ -75,7 +76,7 @@ SAMPLE_NORMS = (
         "activation.",
         formula=r"y = \max\left(\gamma\,\frac{x}{\sqrt{\nu^2 + |\epsilon|}} + \beta,\; \tau\right),\quad "
         r"\nu^2 = E_{HW}[x^2]",
-        reference="Singh & Krishnan 2020 (arXiv 1911.09737), equations 1 to 5 (FRN and TLU)",
+        reference="Singh & Krishnan 2020 (arXiv 1911.09737), sections on FRN and TLU",
         eval_mode=_SAME,
         pitfalls=(
             "It takes the place of norm and activation; where no activation follows, it has no threshold.",
@@ -91,7 +92,7 @@ SAMPLE_NORMS = (
         name=NormName.EVONORM_S0,
         summary="Evolved norm and activation in one, with the variance of groups of channels of each sample.",
         formula=r"y = \gamma\,\frac{x\,\mathrm{sigmoid}(v\,x)}{\sqrt{\sigma_{ng}^2 + \epsilon}} + \beta",
-        reference="Liu et al. 2020 (arXiv 2004.02967), table 2",
+        reference="Liu et al. 2020 (arXiv 2004.02967), layer EvoNorm-S0",
         eval_mode=_SAME,
         pitfalls=(
             "It takes the place of norm and activation; where no activation follows, only scale and shift stay.",
@@ -109,7 +110,7 @@ OTHERS = (
         name=NormName.NONE,
         summary="No normalization; an identity stands at each site, so that the same records are kept.",
         formula="y = x",
-        reference="",
+        reference="torch.nn.Identity",
         eval_mode=_SAME,
     ),
     NormInfo(
@@ -117,7 +118,7 @@ OTHERS = (
         summary="Each filter's weights by their mean and standard deviation; with group norm at the sites if "
         "groups is given.",
         formula=r"\hat W_c = \frac{W_c - E[W_c]}{\sqrt{\mathrm{Var}[W_c] + \epsilon}}",
-        reference="Qiao et al. 2019 (arXiv 1903.10520), equation 7",
+        reference="Qiao et al. 2019 (arXiv 1903.10520), definition of weight standardization",
         eval_mode=_SAME,
         pitfalls=("Made for use with group norm; alone it does not bound the activations.", _NOT_ATTENTION),
         form=Form.WEIGHT,
@@ -165,8 +166,8 @@ OTHERS = (
         name=NormName.SKIP_INIT,
         summary="No norm; each residual branch is multiplied by a learned scalar that begins at 0.",
         formula=r"y = x + \alpha\,f(x),\quad \alpha_0 = 0",
-        reference="De & Smith 2020 (arXiv 2002.10444), section 3; as ReZero, Bachlechner et al. 2020 (arXiv "
-        "2003.04887), equation 1",
+        reference="De & Smith 2020 (arXiv 2002.10444), SkipInit; as ReZero, Bachlechner et al. 2020 (arXiv "
+        "2003.04887)",
         eval_mode=_SAME,
         pitfalls=("Only for networks with residual branches.",),
         form=Form.RESIDUAL,

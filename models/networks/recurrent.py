@@ -36,7 +36,7 @@ def recurrent(
 ) -> Blueprint:
     """A recurrent layer for each number of units, then a linear output from the last time step.
 
-    Dropout stands between the layers, not inside them (Zaremba et al. 2014, arXiv 1409.2329, section 3.1). The
+    Dropout stands between the layers, not inside them (Zaremba et al. 2014, arXiv 1409.2329). The
     sites are inside the cells, so there is nothing to place: `models.cells` has their equations.
 
     Batch norm keeps statistics of each time step, its scales begin at `gamma`, and where it uses the batch the

@@ -17,7 +17,7 @@ class Scaled(AffineNorm):
 class EvoNormS0(AffineNorm):
     """x * sigmoid(v * x) by the deviation of each group of channels of each sample. x: (N, C) or (N, C, *).
 
-    Liu et al. 2020 (arXiv 2004.02967), table 2. `v` belongs to channels and begins at 1. Without `activation`
+    Liu et al. 2020 (arXiv 2004.02967). `v` belongs to channels and begins at 1. Without `activation`
     only scale and shift stay, as in the authors' code; its moments are recorded all the same.
 
     Raises:
@@ -50,7 +50,7 @@ class EvoNormS0(AffineNorm):
 class EvoNormB0(RunningNorm):
     """x by the larger of its batch deviation and v * x + its instance deviation. x: (N, C) or (N, C, *).
 
-    Liu et al. 2020 (arXiv 2004.02967), table 2. `v` belongs to channels and begins at 1. Both variances are the
+    Liu et al. 2020 (arXiv 2004.02967). `v` belongs to channels and begins at 1. Both variances are the
     biased ones; the running average keeps the unbiased variance of the batch, as batch norm's does, and eval mode
     puts it in the place of the batch's. Without positions the instance variance is 0.
     """

@@ -40,7 +40,7 @@ class LocalResponseNorm(Normalization):
 class FilterResponseNorm(AffineNorm):
     """Each channel of each sample by its mean square over positions. x: (N, C) or (N, C, *).
 
-    Singh & Krishnan 2020 (arXiv 1911.09737), equations 1 to 5; `eps` is fixed. With `activation` the thresholded
+    Singh & Krishnan 2020 (arXiv 1911.09737), FRN and TLU; `eps` is fixed. With `activation` the thresholded
     linear unit follows: max(y, threshold), one threshold for each channel. They begin at 0, a ReLU.
     """
 

@@ -79,7 +79,7 @@ def test_every_option_has_a_type_a_default_or_a_need_words_and_a_source(http, ca
             assert option["type"], (entry["name"], option)
             assert option["required"] or "default" in option
             assert option["description"].endswith("."), (entry["name"], option)
-            assert option["source"] == entry["reference"]
+            assert option["source"], (entry["name"], option)
 
 
 def test_an_option_of_a_norm_is_listed_as_the_spec_takes_it(http):
@@ -96,10 +96,26 @@ def test_an_option_of_a_norm_is_listed_as_the_spec_takes_it(http):
         "description": "Weight of the newest batch in the running averages (torch's convention, not Keras's); "
         "null weighs every batch the same.",
         "source": norms["batch"]["reference"],
+        "parts": None,
     }
     assert options["position"]["allowed"][0] == "auto"
     assert "inception" in norms["batch"]["architectures"]
     assert norms["batch"]["formula"]
+
+
+def test_the_layers_that_a_job_may_declare_are_listed_with_their_options(http):
+    entries = {entry["name"]: entry for entry in http.get("/v1/catalog/architectures").json()["data"]}
+    layers = next(option for option in entries["sequential"]["options"] if option["name"] == "layers")
+    parts = {part["name"]: part for part in layers["parts"]}
+    assert layers["type"] == "array of object"
+    assert list(parts) == ["linear", "conv", "pool", "activation", "norm", "dropout", "flatten", "residual"]
+    conv = {option["name"]: option for option in parts["conv"]["options"]}
+    assert list(conv) == ["channels", "kernel", "stride", "padding", "bias"]
+    assert (conv["stride"]["default"], conv["stride"]["range"]) == (1, "at least 1, at most 1024")
+    init = next(option for option in entries["mlp"]["options"] if option["name"] == "init")
+    normal = next(part for part in init["parts"] if part["name"] == "normal")
+    assert [option["name"] for option in normal["options"]] == ["std"]
+    assert "torch.nn.init" in init["source"]
 
 
 def test_the_schema_of_the_spec_is_served(http):

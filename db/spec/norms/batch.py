@@ -48,9 +48,11 @@ class BatchRenorm(BatchNormPart):
     d_max: NonNegativeFloat = 5.0
     """The largest correction of the mean, at the end of its ramp; it begins at 0."""
     r_ramp: tuple[Share, Share] = (0.03, 0.25)
-    """Where r_max begins and ends to grow, as shares of the job; the paper's 5,000 and 40,000 of 160,000 steps."""
+    """Where r_max begins and ends to grow, as shares of the job; the paper has steps 5,000
+    and 40,000."""
     d_ramp: tuple[Share, Share] = (0.03, 0.16)
-    """Where d_max begins and ends to grow, as shares of the job; the paper's 5,000 and 25,000 of 160,000 steps."""
+    """Where d_max begins and ends to grow, as shares of the job; the paper has steps 5,000
+    and 25,000."""
 
     @model_validator(mode="after")
     def _check_ramps(self) -> Self:
