@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from db.spec.job import JobSpec
+from db.tables import Job
 from models.catalog.names import Architecture, NormName
 from tests.api.test_bad_input import SPEC
 
@@ -138,6 +139,17 @@ def test_metrics_of_a_job_that_has_none_are_empty(http):
     assert table.text.split() == ["name,step,value"]
     sites = http.get(f"/v1/jobs/{job_id}/statistics").json()["sites"]
     assert list(sites) == ["norm1", "norm2"]
+
+
+def test_statistics_of_a_job_whose_spec_is_not_taken_any_more_say_why(http, database):
+    job_id = http.post("/v1/jobs", json=SPEC).json()["id"]
+    with database.write() as session:
+        job = session.get_one(Job, job_id)
+        job.resolved = {**job.resolved, "norm": {"name": "of_a_package_that_is_gone"}}
+    assert http.get(f"/v1/jobs/{job_id}").status_code == 200
+    answer = http.get(f"/v1/jobs/{job_id}/statistics")
+    assert (answer.status_code, answer.json()["code"]) == (409, "spec_not_taken_any_more")
+    assert "of_a_package_that_is_gone" in answer.json()["detail"]
 
 
 def test_the_service_is_ready_until_a_part_is_gone(http, settings):
