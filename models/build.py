@@ -12,7 +12,7 @@ from models.catalog.names import ActivationName
 from models.init import initialize
 from models.kinds import containers, sequences
 from models.kinds import layers as plain
-from models.kinds.base import Layer, Named
+from models.kinds.base import Layer, Named, dotted
 from models.norms.table import make_norm
 from models.weights import parametrize_weight
 
@@ -50,7 +50,7 @@ def weighted_layers(name: str, layer: Layer) -> Iterator[tuple[str, plain.Linear
     if isinstance(layer, plain.Linear | plain.Conv):
         yield name, layer
     for own_name, inner in _children(layer):
-        yield from weighted_layers(f"{name}.{own_name}" if name else own_name, inner)
+        yield from weighted_layers(dotted(name, own_name), inner)
 
 
 def _children(layer: Layer) -> Named:

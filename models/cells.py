@@ -20,8 +20,9 @@ class RecurrentLayer(nn.Module):
 
     A hidden state that begins at 0 has no variance, nor have later ones while all inputs are alike, as the first
     rows of MNIST are. Batch norm then multiplies gradients by gamma / sqrt(eps) at each step, and with them the
-    rounding errors, which soon are all that is left; so while `norm_hidden` uses the batch, the hidden state
-    begins with noise (Cooijmans et al. 2016, arXiv 1603.09025, section 5.1).
+    rounding errors, which soon are all that is left; so while `norm_hidden` uses the batch, in training or where
+    batch statistics are measured, the hidden state begins with noise (Cooijmans et al. 2016, arXiv 1603.09025,
+    section 5.1).
     """
 
     norm_hidden: nn.Module
@@ -47,6 +48,9 @@ class RecurrentLayer(nn.Module):
         for step, part in enumerate(inputs.unbind(1)):
             state = self.step(part, state, step)
             outputs.append(state[0])
+        for norm in self.children():
+            if isinstance(norm, StepBatchNorm):
+                norm.end_sequence(len(outputs))
         return torch.stack(outputs, dim=1)
 
     def first_hidden(self, inputs: Tensor) -> Tensor:

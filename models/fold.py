@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.blueprint import Blueprint, map_chains
 from models.catalog.names import NormName
-from models.kinds.base import Layer, Named
+from models.kinds.base import Layer, Named, dotted
 from models.kinds.containers import Chain, Concat, Dense, Residual
 from models.kinds.layers import Conv, Linear, Norm, NormActivation
 from models.kinds.sequences import Recurrent
@@ -73,17 +73,13 @@ def fold(blueprint: Blueprint, state: Mapping[str, Tensor]) -> Folded:
     folded, left = dict(state), {}
     for name, run in _runs("", blueprint.body):
         for verdict in _judge(run):
-            site = _dotted(name, verdict.site)
+            site = dotted(name, verdict.site)
             if verdict.obstacle:
                 left[site] = verdict.obstacle
             elif isinstance(verdict.norm, Norm):
-                _merge(folded, _dotted(name, verdict.into), site, verdict.norm)
+                _merge(folded, dotted(name, verdict.into), site, verdict.norm)
     body = map_chains(blueprint.body, _without_folded)
     return Folded(blueprint=replace(blueprint, body=body), state=folded, left=left)
-
-
-def _dotted(name: str, own_name: str) -> str:
-    return f"{name}.{own_name}" if name else own_name
 
 
 def _runs(name: str, layer: Layer) -> Iterator[tuple[str, Named]]:
@@ -93,13 +89,13 @@ def _runs(name: str, layer: Layer) -> Iterator[tuple[str, Named]]:
         case Chain(layers=named) | Dense(branch=Chain(layers=named)):
             runs = [(name, named)]
         case Residual(branch=branch, shortcut=shortcut):
-            runs = [(name, branch.layers), (_dotted(name, "shortcut"), shortcut.layers)]
+            runs = [(name, branch.layers), (dotted(name, "shortcut"), shortcut.layers)]
         case Concat(branches=branches):
             runs = [(name, (branch,)) for branch in branches]
     for prefix, run in runs:
         yield prefix, run
         for own_name, inner in run:
-            yield from _runs(_dotted(prefix, own_name), inner)
+            yield from _runs(dotted(prefix, own_name), inner)
 
 
 def _judge(run: Named) -> Iterator[_Verdict]:

@@ -12,6 +12,16 @@ from models.shapes import LayerShape, layers
 
 #: Bytes of a float32.
 FLOAT = 4
+#: Samples of one forward pass of an evaluation where the batch size has no influence on the result, and the most
+#: values that the output of one layer may then have: 256 MiB.
+EVAL_BATCH = 1000
+EVAL_VALUES = 2**26
+#: Batch size of `gap/train_mode_large`: large enough that the noise of batch statistics is small.
+LARGE_BATCH = 500
+#: Tensors of the size of the largest output that a forward pass without gradients holds at once: what a layer takes
+#: and gives, and a residual's shortcut. Measured with the norms of a convolution on the CPU: 2 for most of them, 3
+#: or 4 for `rms`, `filter_response`, `dyt`, `evonorm_b0` and `lp_batch`, 5 for `evonorm_s0`, 6 for `local_response`.
+HELD = 3
 #: What is held for a batch takes 1.0 to 2.2 times its size on the CPU (measured with 13 networks): glibc serves
 #: tensors below 32 MiB from a heap that comes apart. With MALLOC_TOP_PAD_=0 it is 1.0, but ResNet-20 takes twice
 #: the time.
@@ -25,8 +35,8 @@ class Memory:
     Counted: parameters, their gradients, the optimizer's copies of them, weights that are computed from
     parameters, running averages with their scratch, and for each sample of a batch the input, what the backward
     pass reads again, and the gradients of the largest layer, all of that times `PIECES`; or in its place, where
-    it is more, the copy that a checkpoint takes. Not counted: the process itself with torch, the data set,
-    evaluation (it needs no gradients, and the worker bounds its batches), and workspace of the kernels.
+    it is more, the copy that a checkpoint takes, or what an evaluation holds. Not counted: the process itself
+    with torch, the data set, and workspace of the kernels.
     """
 
     parameters: int
@@ -36,6 +46,8 @@ class Memory:
     buffers: int
     #: For each sample of a batch.
     sample: int
+    #: Of the largest batches of an evaluation. Those of the job's own size hold less than training does.
+    evaluation: int
     batch_size: int
 
     @property
@@ -51,24 +63,40 @@ class Memory:
     @property
     def total(self) -> int:
         """The most that is held at once."""
-        return self.fixed + max(self.batch_size * self.sample, self.checkpoint)
+        return self.fixed + max(self.batch_size * self.sample, self._least)
+
+    @property
+    def _least(self) -> int:
+        """What is held beside the fixed whatever the batch."""
+        return max(self.checkpoint, self.evaluation)
 
     def largest_batch(self, limit: int) -> int:
         """The largest batch with which no more than `limit` bytes are held; 0 if there is none."""
         room = limit - self.fixed
-        return room // self.sample if room >= self.checkpoint else 0
+        return room // self.sample if room >= self._least else 0
 
 
-def estimate(blueprint: Blueprint, *, batch_size: int, optimizer_copies: int) -> Memory:
+def eval_batch(largest_output: int) -> int:
+    """Samples of one forward pass of an evaluation, where the largest layer gives so many values for a sample.
+
+    Two are the least: a norm without running averages needs them.
+    """
+    return max(2, min(EVAL_BATCH, EVAL_VALUES // largest_output))
+
+
+def estimate(
+    blueprint: Blueprint, *, batch_size: int, optimizer_copies: int, evaluated: int = EVAL_BATCH
+) -> Memory:
     """The memory of training with batches of `batch_size`.
 
     `optimizer_copies` is how many numbers the optimizer keeps for each parameter: 0 for SGD, 1 with momentum, 2
-    for AdamW.
+    for AdamW; `evaluated` how many samples there are to evaluate on at a time.
     """
     steps = layers(blueprint)
     parameters = FLOAT * sum(step.parameters for step in steps)
     backward, _ = kept(blueprint.body, blueprint.input_shape)
     largest = max((prod(step.input) + prod(step.output) for step in steps), default=0)
+    output = max((prod(step.output) for step in steps), default=1)
     return Memory(
         parameters=parameters,
         gradients=parameters,
@@ -76,6 +104,7 @@ def estimate(blueprint: Blueprint, *, batch_size: int, optimizer_copies: int) ->
         weights=FLOAT * sum(map(_computed_weights, steps)),
         buffers=FLOAT * sum(map(_buffers, steps)),
         sample=round(PIECES * FLOAT * (prod(blueprint.input_shape) + backward.inside + largest)),
+        evaluation=HELD * FLOAT * output * min(evaluated, eval_batch(output)),
         batch_size=batch_size,
     )
 

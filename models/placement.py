@@ -40,18 +40,26 @@ def place(body: Chain, norm: NormChoice) -> Chain:
 
 def absorbs_bias(norm: NormChoice) -> bool:
     """Whether a bias straight before a site of this norm has no effect."""
-    return norms()[norm.name].absorbs_bias and norm.position is not Position.AFTER_ACTIVATION
+    return norm.position is not Position.AFTER_ACTIVATION and _absorbs_bias(norm.name, norm.options)
+
+
+def _absorbs_bias(norm: str, options: Options) -> bool:
+    """Whether a norm with these options makes the same of an input and of it with a number added to a channel."""
+    info = norms()[norm]
+    return info.absorbs_bias and (not info.absorbs_bias_if or bool(dict(options).get(info.absorbs_bias_if)))
 
 
 def leave_out_absorbed_biases(chain: Chain) -> Chain:
-    """Drop the bias of a linear layer or convolution that a norm follows which subtracts each channel's mean.
+    """Drop the bias of a linear layer or convolution that a norm follows which absorbs it.
 
     Such a bias has no effect and no gradient; the norm's own shift takes its place (Ioffe & Szegedy 2015,
-    section 3.2).
+    section 3.2). It is so where each channel's mean is subtracted before anything else is taken of it.
     """
     layers = list(chain.layers)
     for index, ((name, layer), (_, follower)) in enumerate(zip(chain.layers, chain.layers[1:], strict=False)):
-        if isinstance(layer, Linear | Conv) and isinstance(follower, Norm) and norms()[follower.norm].absorbs_bias:
+        if not (isinstance(layer, Linear | Conv) and isinstance(follower, Norm)):
+            continue
+        if _absorbs_bias(follower.norm, follower.options):
             layers[index] = (name, replace(layer, bias=False))
     return Chain(layers=tuple(layers))
 

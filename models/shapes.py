@@ -8,7 +8,7 @@ from typing import Any
 from models.blueprint import Blueprint
 from models.catalog.records import Moments
 from models.catalog.registry import norms
-from models.kinds.base import Layer
+from models.kinds.base import Layer, dotted
 from models.kinds.containers import Chain, Concat, Dense, Residual
 from models.kinds.layers import Norm, NormActivation
 from models.kinds.sequences import Recurrent
@@ -74,7 +74,7 @@ def walk(name: str, layer: Layer, shape: Shape, found: list[LayerShape]) -> Shap
     match layer:
         case Chain():
             for own_name, inner in layer.layers:
-                shape = walk(f"{name}.{own_name}" if name else own_name, inner, shape, found)
+                shape = walk(dotted(name, own_name), inner, shape, found)
             return shape
         case Residual():
             return _walk_residual(name, layer, shape, found)

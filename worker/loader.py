@@ -74,7 +74,6 @@ def _let_averages_move(module: Any) -> None:
     # By what it has, not by its class: a norm of another package has classes of its own.
     if hasattr(module, "moves_itself"):
         module.moves_itself = True
-        module.seen = int(module.num_batches_tracked)
 
 
 _MODULES: dict[str, ModuleType] = {}

@@ -16,7 +16,7 @@ Population = dict[str, Tensor]
 def estimate(
     model: nn.Module, norms: Sequence[RunningNorm], batches: Iterable[tuple[Tensor, Tensor]]
 ) -> list[Population]:
-    """The population statistics of each norm, from one pass with batch statistics.
+    """The population statistics of each norm, from one pass with batch statistics and, as in eval mode, no noise.
 
     The population form of Wu & Johnson 2021 (arXiv 2105.07576): mean = E[mean_B] and
     variance = E[mean_B^2 + var_B] - mean^2, weighted by the number of values, so that ragged batches count
@@ -48,16 +48,23 @@ def _count_values(values: list[int], index: int) -> Callable[[nn.Module, tuple[T
 
 
 @contextmanager
-def batch_statistics(model: nn.Module, norms: Iterable[nn.Module]) -> Iterator[None]:
-    """Normalize by batch statistics with everything else in eval mode: no dropout, no buffer changed."""
-    was_training = model.training
+def batch_statistics(model: nn.Module, norms: Sequence[RunningNorm]) -> Iterator[None]:
+    """Normalize by batch statistics with everything else in eval mode: no dropout, no noise, no buffer changed.
+
+    The one noise that stays is what the hidden state of a recurrent layer begins with (`models.cells`), where
+    otherwise there would be no batch statistics to normalize by.
+    """
+    was_training, was_noisy = model.training, [norm.noise for norm in norms]
     model.eval()
     for norm in norms:
         norm.train()
+        norm.noise = False
     try:
         yield
     finally:
         model.train(was_training)
+        for norm, noise in zip(norms, was_noisy, strict=True):
+            norm.noise = noise
 
 
 @contextmanager

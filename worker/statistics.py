@@ -1,8 +1,10 @@
 """What normalization did at each site: recorded on the device, read at a flush.
 
 The moments of a norm that keeps running averages come from the scratch buffers that its own forward pass filled
-and cost no second pass over the activations. Only in a recorded step is anything hooked: the output of the units
-whose percentiles are wanted, and the input of norms that keep nothing, which then compute their moments from it.
+and cost no second pass over the activations; where these hold something else than what normalized, as with the
+chunks of ghost batch norm, the norm itself says it. Only in a recorded step is anything hooked: the output of the
+units whose percentiles are wanted, and the input of norms that keep nothing, which then compute their moments
+from it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -94,6 +96,8 @@ class SiteStatistics:
         self._averages = averages
         norms = {site.name: norm_of(model, site) for site in sites}
         self._running = {name: norm for name, norm in norms.items() if isinstance(norm, RunningNorm)}
+        # Asked once: the others need nothing in a recorded step but the copy of all averages together.
+        self._apart = {name: norm for name, norm in self._running.items() if norm.normalized_by()}
         self._percentiles = {
             name: OutputPercentiles(torch.tensor(list(chosen), device=device), percentiles)
             for name, chosen in units.items()
@@ -110,8 +114,8 @@ class SiteStatistics:
         self._steps: list[int] = []
         self._samples: list[int] = []
         self._copies: list[Tensor] = []
-        self._moments: dict[str, list[dict[str, Tensor]]] = {
-            name: [] for name in self._sites.keys() - self._running.keys()
+        self._moments: dict[str, list[Mapping[str, Tensor]]] = {
+            name: [] for name in self._sites if name not in self._running or name in self._apart
         }
 
     def watch(self, forward: Forward, inputs: Tensor) -> Tensor:
@@ -132,7 +136,8 @@ class SiteStatistics:
         self._samples.append(samples)
         self._copies.append(self._averages.copy())
         for name, moments in self._moments.items():
-            moments.append(self._watched[name].moments())
+            apart = self._apart.get(name)
+            moments.append(apart.normalized_by() if apart else self._watched[name].moments())
         for name, percentiles in self._percentiles.items():
             percentiles.take(self._watched[name].output())
         for watched in self._watched.values():
@@ -161,15 +166,16 @@ class SiteStatistics:
 
     def _moments_of(self, name: str, copies: Tensor) -> dict[str, Tensor]:
         """A site's moments at the recorded steps; the variance of a batch is the biased one, which normalized."""
+        kept = self._moments.get(name)
+        own = {key: torch.stack([each[key] for each in kept]).cpu() for key in kept[0]} if kept else {}
         if name not in self._running:
-            kept = self._moments[name]
-            return {key: torch.stack([each[key] for each in kept]).cpu() for key in kept[0]}
+            return own
         norm, site = self._running[name], self._sites[name]
         moments = self._averages.of(norm, copies)
         if "train.var" in moments:
-            samples = torch.tensor([norm.samples_per_variance(n) for n in self._samples], dtype=torch.float64)
-            values = samples[:, None] * site.positions
+            values = torch.tensor(self._samples, dtype=torch.float64)[:, None] * site.positions
             moments["train.var"] = moments["train.var"] * ((values - 1) / values).to(copies.dtype)
+        moments |= {f"train.{key}": values for key, values in own.items()}
         if site.time_steps is None:
             return moments
         return {key: values.unflatten(1, (site.time_steps, -1)) for key, values in moments.items()}

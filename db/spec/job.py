@@ -40,7 +40,7 @@ class JobSpec(Part):
     steps: Annotated[int, Field(strict=True, ge=1, le=MAX_STEPS)] | None = None
     """Optimizer steps."""
     epochs: Count | None = None
-    """Passes over the training data."""
+    """Passes over the training data, in whole steps: up to accumulate - 1 batches at the end are left out."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the forward and backward passes, by autocast; weights, statistics and evaluation stay float32."""
@@ -84,6 +84,19 @@ class JobSpec(Part):
         return self
 
     @model_validator(mode="after")
+    def _check_whole_step(self) -> Self:
+        batches = (self.epochs or 0) * self.batches_per_epoch()
+        if 0 < batches < self.optimizer.accumulate:
+            raise spec_error(
+                "too_short",
+                "/optimizer/accumulate",
+                f"One step takes {self.optimizer.accumulate} batches, and so many epochs have {batches}. "
+                "Accumulate fewer, or train for more epochs.",
+                allowed=f"1 to {batches}",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_network(self) -> Self:
         rules.check_norm(self)
         rules.check_sites(self, rules.check_shapes(self))
@@ -120,9 +133,9 @@ class JobSpec(Part):
         return self.architecture.blueprint(info.shape, info.classes, self.norm.choice(updates))
 
     def total_steps(self) -> int:
-        """Optimizer steps of the whole job."""
+        """Optimizer steps of the whole job; epochs are rounded down to whole ones."""
         batches = (self.epochs or 0) * self.batches_per_epoch()
-        return self.steps or -(-batches // self.optimizer.accumulate)
+        return self.steps or batches // self.optimizer.accumulate
 
     def batches_per_epoch(self) -> int:
         """Batches of one pass: a ragged last one counts, a single sample joins the batch before it."""

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from functools import reduce
-from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING
 
 from db.spec.errors import spec_error
+from db.spec.means import check_means
 from models.blueprint import Blueprint
 from models.catalog.names import NormName, Position
 from models.catalog.records import Form, Moments
 from models.catalog.registry import architectures, norms
 from models.kinds.containers import Residual
-from models.kinds.layers import Conv, GlobalPool, Linear, Norm, NormActivation
+from models.kinds.layers import Conv, Linear, Norm, NormActivation
 from models.shapes import LayerShape, ShapeError, Site, layers, sites, walk
 
 if TYPE_CHECKING:
@@ -71,14 +71,15 @@ def check_shapes(spec: "JobSpec") -> Blueprint:
 def check_sites(spec: "JobSpec", blueprint: Blueprint) -> None:
     """The norm has its place in the network, and every site the values that it needs."""
     _check_use(spec, layers(blueprint))
-    _check_pooling(layers(blueprint))
     found = sites(blueprint)
     _check_groups(spec, found)
     for site in found:
         _check_positions(spec, site)
         _check_sample(spec, site)
         _check_batch(spec, site)
+        _check_test_set(spec, site)
     _check_chunks(spec)
+    check_means(spec, blueprint)
 
 
 def _check_use(spec: "JobSpec", steps: Sequence[LayerShape]) -> None:
@@ -105,21 +106,6 @@ def _check_use(spec: "JobSpec", steps: Sequence[LayerShape]) -> None:
             "Standardized, a filter of a single weight is 0, and the network has such filters. Choose another "
             "norm, or a wider layer before them.",
         )
-
-
-def _check_pooling(steps: Sequence[LayerShape]) -> None:
-    """No instance norm stands straight before the mean over all positions, which it has made a constant."""
-    for before, pool in pairwise(steps):
-        normed = isinstance(before.layer, Norm) and before.layer.norm == NormName.INSTANCE
-        if normed and isinstance(pool.layer, GlobalPool) and pool.layer.pool == "avg":
-            raise spec_error(
-                "pooled_to_a_constant",
-                "/norm/position",
-                f"Norm 'instance' at site {before.name} gives each channel the mean 0, and the pooling after it "
-                "takes that mean: nothing of the sample would be left. Let it stand before the activation, or "
-                "choose another norm.",
-                allowed=[Position.AUTO.value, Position.BEFORE_ACTIVATION.value],
-            )
 
 
 def _check_groups(spec: "JobSpec", found: Sequence[Site]) -> None:
@@ -191,6 +177,26 @@ def _check_batch(spec: "JobSpec", site: Site) -> None:
             "/batch_size",
             f"Norm '{site.norm}' needs at least {least} values of each channel in a batch, and site {site.name} "
             f"has {site.positions} in a sample. Take a larger batch, or a norm that does not use the batch.",
+            allowed=f"{least} to {available}" if available >= least else None,
+        )
+
+
+def _check_test_set(spec: "JobSpec", site: Site) -> None:
+    """A norm that has nothing but the batch in eval mode too has enough values of each channel in the test set.
+
+    The training subset on which the modes are compared holds two samples, or a whole batch.
+    """
+    least, available = norms()[site.norm].values_per_channel, spec.dataset.info.test_samples
+    samples = min(spec.dataset.test_limit or available, available)
+    # A recurrent site always keeps its statistics.
+    untracked = not getattr(spec.norm, "track", True) and site.time_steps is None
+    if untracked and samples * site.positions < least:
+        raise spec_error(
+            "one_value_per_channel",
+            "/dataset/test_limit",
+            f"Without running averages eval mode uses batch statistics too. Norm '{site.norm}' needs at least "
+            f"{least} values of each channel, and site {site.name} has {samples * site.positions} in all test "
+            "samples. Take more of them, or leave out track: false.",
             allowed=f"{least} to {available}" if available >= least else None,
         )
 

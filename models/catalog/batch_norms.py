@@ -57,6 +57,7 @@ BATCH_NORMS = (
         pitfalls=(
             "A batch size that leaves a chunk of one sample is refused; in a ragged last batch that sample joins "
             "the chunk before it.",
+            "What is recorded of train mode are the means over the chunks, weighted by their values.",
             _MOMENTUM,
             _UNBIASED,
             _ACCUMULATION,
@@ -110,6 +111,7 @@ BATCH_NORMS = (
         pitfalls=(
             "mu and sigma are drawn for each channel and step, m and s for each value.",
             "r_sigma is a standard deviation; the paper does not say which it means, nor what eval mode does.",
+            "Only training has the noise: gap/train_mode and population statistics are measured without.",
             _ONE_VALUE,
             _ACCUMULATION,
         ),
@@ -127,11 +129,16 @@ BATCH_NORMS = (
         "Hoffer et al. 2018 (arXiv 1803.01814), section 4.1",
         eval_mode="running averages of mean and scale",
         pitfalls=(
-            "Uncentred (as Santurkar et al. have it) the scale is taken before the mean is subtracted.",
+            "Uncentred (as Santurkar et al. have it) the scale is taken before the mean is subtracted: it grows "
+            "with a bias before the norm, which therefore stays in the network.",
+            "Only p = 1 has a factor, and only centred: for p = 2 and p = inf, c_p is 1.",
             "p = inf takes the largest value of the batch, which grows with the batch.",
+            _MOMENTUM,
+            "One value of a channel in a batch has no scale of its own: refused.",
             _ACCUMULATION,
         ),
         absorbs_bias=True,
+        absorbs_bias_if="centered",
         uses_batch=True,
         values_per_channel=2,
         per_channel=2,

@@ -48,6 +48,8 @@ class NormInfo:
     form: Form = Form.LAYER
     #: A bias straight before such a norm has no effect and is left out.
     absorbs_bias: bool = False
+    #: The option that must be true for that; empty if all options absorb it.
+    absorbs_bias_if: str = ""
     #: In train mode a sample's output depends on the other samples of its batch.
     uses_batch: bool = False
     #: Train mode needs at least this many values of each channel in a batch.

@@ -17,3 +17,8 @@ class Layer:
 
 #: Layers with the names that become parts of the dotted names of parameters and sites.
 Named = tuple[tuple[str, Layer], ...]
+
+
+def dotted(name: str, own_name: str) -> str:
+    """The name of a layer inside the layer `name`, which is empty for the whole network."""
+    return f"{name}.{own_name}" if name else own_name

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from models.blueprint import Blueprint, Init, NormChoice
 from models.catalog.names import Architecture
-from models.kinds.base import Layer
+from models.kinds.base import Layer, dotted
 from models.kinds.containers import Chain, Residual
 from models.kinds.layers import Conv, Linear, Norm
 from models.measures import Shape
@@ -50,7 +50,7 @@ def _infer(prefix: str, chain: Chain, shape: Shape, norm: NormChoice) -> Chain:
     """The chain with the inputs that its layers have for samples of `shape`; `prefix` is for messages."""
     known: list[tuple[str, Layer]] = []
     for own_name, layer in chain.layers:
-        name = f"{prefix}.{own_name}" if prefix else own_name
+        name = dotted(prefix, own_name)
         complete = _complete(name, layer, shape, norm)
         shape = walk(name, complete, shape, [])
         known.append((own_name, complete))

@@ -1,7 +1,7 @@
 """What every normalization layer is, and what those are that keep running averages."""
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -92,9 +92,12 @@ class RunningNorm(AffineNorm):
     #: Whether `seen` must be right at every forward pass in train mode, for a schedule.
     follows_updates: ClassVar[bool] = False
 
+    #: Whether train mode adds the noise that a norm may have of its own; off where batch statistics are measured.
+    noise: bool = True
+
     num_batches_tracked: Tensor
-    #: Batches that have gone into the running averages, known to the host without asking the device.
-    seen: int = 0
+    #: What `seen` says, once it has been read from the buffer.
+    _seen: int | None = None
 
     def __init__(
         self, features: int, *, momentum: float | None, eps: float, affine: bool, steps: int | None = None
@@ -108,6 +111,17 @@ class RunningNorm(AffineNorm):
             self.register_buffer(f"running_{moment}", begin)
             self.register_buffer(f"batch_{moment}", begin.clone(), persistent=False)
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
+
+    @property
+    def seen(self) -> int:
+        """Batches that have gone into the running averages; asks the device only after a state has been loaded."""
+        if self._seen is None:
+            self._seen = int(self.num_batches_tracked)
+        return self._seen
+
+    @seen.setter
+    def seen(self, batches: int) -> None:
+        self._seen = batches
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -141,9 +155,12 @@ class RunningNorm(AffineNorm):
         """Weight of the latest batch in the running averages; `seen` batches have gone into them before."""
         return 1 / (seen + 1) if self.momentum is None else self.momentum
 
-    def samples_per_variance(self, samples: int) -> int:
-        """Samples that one variance was taken over, in a batch of `samples`."""
-        return samples
+    def normalized_by(self) -> Mapping[str, Tensor]:
+        """What the latest batch was normalized by, where the scratch buffers hold something else.
+
+        A variance is the biased one.
+        """
+        return {}
 
     def raw_moments(self, values: int) -> Tensor:
         """Moments of the latest batch whose mean, weighted by values, is the population's: (k, ...) in float64.
@@ -159,13 +176,18 @@ class RunningNorm(AffineNorm):
         # Unbiased, as the running variance is.
         return {"mean": mean, "var": (square - mean.square()).clamp_min(0) * (values / (values - 1))}
 
-    def _move(self) -> None:
-        newest = self.newest_weight(int(self.num_batches_tracked))
+    def _move(self, rows: int | None = None) -> None:
+        """Take the latest batch into the running averages, in a cell into those of the first `rows` time steps."""
+        newest, updates = self.newest_weight(self.seen), self.updates()
         with torch.no_grad():
             for _, batch, running in self.running():
-                running.mul_(1 - newest).add_(batch, alpha=newest)
-            self.num_batches_tracked += self.updates()
-        self.seen = int(self.num_batches_tracked)
+                running[:rows].mul_(1 - newest).add_(batch[:rows], alpha=newest)
+            self.num_batches_tracked += updates
+        self.seen += updates
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._seen = None
 
     def extra_repr(self) -> str:
         return f"{self.features}, momentum={self.momentum}, eps={self.eps}, affine={self.weight is not None}"

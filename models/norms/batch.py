@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.norms.base import Normalization, RunningNorm
+from models.norms.base import AffineNorm, Normalization, RunningNorm
 
 
 class BatchNorm(RunningNorm):
@@ -37,7 +37,7 @@ class BatchNorm(RunningNorm):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
 
 
-class UntrackedBatchNorm(Normalization):
+class UntrackedBatchNorm(AffineNorm):
     """Batch normalization that keeps nothing: eval mode uses batch statistics too. x: (N, C) or (N, C, *).
 
     `torch.nn.BatchNorm1d(..., track_running_stats=False)`.
@@ -46,11 +46,8 @@ class UntrackedBatchNorm(Normalization):
     uses_batch = True
 
     def __init__(self, features: int, *, eps: float = 1e-5, affine: bool = True) -> None:
-        super().__init__()
-        self.features = features
+        super().__init__(features, affine=affine)
         self.eps = eps
-        self.weight = nn.Parameter(torch.ones(features)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(features)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
@@ -60,8 +57,11 @@ class StepBatchNorm(RunningNorm):
     """Batch normalization inside a recurrent cell, with statistics of its own for each time step. x: (N, C).
 
     Cooijmans et al. 2016 (arXiv 1603.09025), section 3; scale `gamma` begins at 0.1, because 1 lets gradients
-    vanish through tanh (section 4). A sequence that is longer than `steps` uses the statistics of the last one.
-    Buffers: (steps, C).
+    vanish through tanh (section 4). A sequence that is longer than `steps` uses the statistics of the last one in
+    eval mode, and those of its batch alone in train mode. Buffers: (steps, C).
+
+    With `moves_itself` the averages move in `end_sequence`, those of the time steps that the sequence had. With
+    `momentum` None they count all sequences before, also those too short for a time step.
     """
 
     running_mean: Tensor
@@ -88,16 +88,19 @@ class StepBatchNorm(RunningNorm):
             self.bias = None
 
     def forward(self, x: Tensor, step: int = 0) -> Tensor:
-        row = min(step, self.steps - 1)
         if not self.training:
+            row = min(step, self.steps - 1)
             mean, var = self.running_mean[row], self.running_var[row]
             return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
-        mean, var = self.batch_mean[row], self.batch_var[row]
-        y = F.batch_norm(x, mean, var, self.weight, self.bias, True, 1.0, self.eps)
-        # Once for each sequence, also for one with more steps than there are statistics.
-        if self.moves_itself and step == self.steps - 1:
-            self._move()
-        return y
+        if step >= self.steps:
+            return F.batch_norm(x, None, None, self.weight, self.bias, True, 1.0, self.eps)
+        mean, var = self.batch_mean[step], self.batch_var[step]
+        return F.batch_norm(x, mean, var, self.weight, self.bias, True, 1.0, self.eps)
+
+    def end_sequence(self, length: int) -> None:
+        """Say that a sequence of `length` time steps is over: its cell alone knows."""
+        if self.training and self.moves_itself:
+            self._move(length)
 
 
 class FrozenBatchNorm(Normalization):

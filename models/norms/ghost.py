@@ -1,5 +1,6 @@
 """Batch normalization of each chunk of the batch by itself."""
 
+from collections.abc import Mapping
 from math import fsum
 
 import torch
@@ -39,47 +40,53 @@ class GhostBatchNorm(BatchNorm):
     ) -> None:
         super().__init__(features, momentum=momentum, eps=eps, affine=affine)
         self.size = size
-        #: Samples of each chunk of the latest batch, and their means and unbiased variances: (2, chunks, C).
-        self._chunks = [1]
+        #: Values of a channel in each chunk of the latest batch, and the chunks' means and unbiased variances:
+        #: (2, chunks, C).
+        self._values = [2]
         self._moments = torch.zeros(2, 1, features)
 
     def normalize_batch(self, x: Tensor) -> Tensor:
-        self._chunks = chunk_sizes(len(x), self.size)
-        self._moments = self.batch_mean.new_zeros(2, len(self._chunks), self.features)
+        chunks = chunk_sizes(len(x), self.size)
+        self._values = [samples * x.shape[2:].numel() for samples in chunks]
+        self._moments = self.batch_mean.new_zeros(2, len(chunks), self.features)
         parts = [
             F.batch_norm(part, mean, var, self.weight, self.bias, True, 1.0, self.eps)
-            for part, mean, var in zip(x.split(self._chunks), *self._moments, strict=True)
+            for part, mean, var in zip(x.split(chunks), *self._moments, strict=True)
         ]
         self._join_chunks()
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _join_chunks(self) -> None:
         weights = self._weights()
+        shares = [weight / fsum(weights) for weight in weights]
         for buffer, moments in zip((self.batch_mean, self.batch_var), self._moments, strict=True):
-            buffer.zero_()
-            for weight, moment in zip(weights, moments, strict=True):
-                buffer.add_(moment, alpha=weight / fsum(weights))
+            buffer.copy_(_total(shares, moments))
 
     def _weights(self) -> list[float]:
         """Weight of each chunk of the latest batch in the running averages, relative to the last one's."""
-        last = len(self._chunks) - 1
+        last = len(self._values) - 1
         kept = 1.0 if self.momentum is None else 1 - self.momentum
         return [kept ** (last - chunk) for chunk in range(last + 1)]
 
     def updates(self) -> int:
-        return len(self._chunks)
+        return len(self._values)
 
     def newest_weight(self, seen: int) -> float:
-        chunks = len(self._chunks)
+        chunks = len(self._values)
         return chunks / (seen + chunks) if self.momentum is None else self.momentum * fsum(self._weights())
 
-    def samples_per_variance(self, samples: int) -> int:
-        return min(samples, self.size)
+    def normalized_by(self) -> Mapping[str, Tensor]:
+        """The means over the chunks of their means and biased variances, each with the weight of its values."""
+        means, variances = self._moments
+        total = sum(self._values)
+        return {
+            "mean": _total([values / total for values in self._values], means),
+            "var": _total([(values - 1) / total for values in self._values], variances),
+        }
 
     def raw_moments(self, values: int) -> Tensor:
         """Exact over all chunks, each with the weight of its values."""
-        samples = torch.tensor(self._chunks, dtype=torch.float64, device=self._moments.device)[:, None]
-        count = samples * (values / sum(self._chunks))
+        count = torch.tensor(self._values, dtype=torch.float64, device=self._moments.device)[:, None]
         means, variances = self._moments.double()
         squares = means.square() + variances * ((count - 1) / count)
         shares = count / values
@@ -87,3 +94,12 @@ class GhostBatchNorm(BatchNorm):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, size={self.size}"
+
+
+def _total(weights: list[float], moments: Tensor) -> Tensor:
+    """Sum of the chunks' moments times their weights. moments: (chunks, C)."""
+    total = torch.zeros_like(moments[0])
+    for weight, moment in zip(weights, moments, strict=True):
+        # The host knows the weights: as a tensor they would have to be sent to the device.
+        total.add_(moment, alpha=weight)
+    return total

@@ -23,6 +23,11 @@ def mean_of_samples(moment: Tensor) -> Tensor:
     return moment.mean(0).flatten()
 
 
+def _own_moments(x: Tensor, groups: int) -> dict[str, Tensor]:
+    mean, var = group_moments(widened(x), groups)
+    return {"mean": mean_of_samples(mean), "var": mean_of_samples(var)}
+
+
 class GroupNorm(AffineNorm):
     """Each group of channels of each sample by its own mean and variance. x: (N, C) or (N, C, *).
 
@@ -44,8 +49,7 @@ class GroupNorm(AffineNorm):
         return F.group_norm(wide, self.groups, *self.affine_as(wide), self.eps).to(x.dtype)
 
     def own_moments(self, x: Tensor) -> dict[str, Tensor]:
-        mean, var = group_moments(widened(x), self.groups)
-        return {"mean": mean_of_samples(mean), "var": mean_of_samples(var)}
+        return _own_moments(x, self.groups)
 
     def extra_repr(self) -> str:
         return f"{self.features}, groups={self.groups}, eps={self.eps}, affine={self.weight is not None}"
@@ -69,8 +73,7 @@ class InstanceNorm(AffineNorm):
         return F.instance_norm(wide, weight=weight, bias=bias, eps=self.eps).to(x.dtype)
 
     def own_moments(self, x: Tensor) -> dict[str, Tensor]:
-        mean, var = group_moments(widened(x), self.features)
-        return {"mean": mean_of_samples(mean), "var": mean_of_samples(var)}
+        return _own_moments(x, self.features)
 
     def extra_repr(self) -> str:
         return f"{self.features}, eps={self.eps}, affine={self.weight is not None}"

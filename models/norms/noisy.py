@@ -13,8 +13,8 @@ class NoisyBatchNorm(BatchNorm):
     Santurkar et al. 2018 (arXiv 1805.11604), appendix A, algorithm 1: a = s * y + m, after scale and shift. For
     each channel and forward pass mu is drawn from U(-n_mu, n_mu) and sigma from U(1, n_sigma); for each value m
     from U(mu - r_mu, mu + r_mu) and s from N(sigma, r_sigma^2). The paper leaves open whether r_sigma is a
-    standard deviation, as it is here, and what eval mode does; here it has no noise. Draws are torch's, from the
-    generator of the device.
+    standard deviation, as it is here, and what eval mode does; here it has no noise, nor has train mode while
+    `noise` is false. Draws are torch's, from the generator of the device.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class NoisyBatchNorm(BatchNorm):
 
     def normalize_batch(self, x: Tensor) -> Tensor:
         y = super().normalize_batch(x)
+        if not self.noise:
+            return y
         shift, scale = self._draw(y)
         return torch.addcmul(shift, scale, y)
 

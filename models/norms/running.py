@@ -72,6 +72,7 @@ class RunningAverages:
         for group in self._groups:
             for norm in group.norms:
                 norm.num_batches_tracked.fill_(group.seen)
+                norm.seen = group.seen
 
     def copy(self) -> Tensor:
         """The moments of all norms as they are now, for `of`: (2, values), of the latest batch and running."""

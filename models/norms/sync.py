@@ -19,7 +19,8 @@ class SyncBatchNorm(BatchNorm):
     processes are added; gradients of scale and shift are each process's part of theirs. Every process must
     take part in every forward pass in train mode and in its backward pass, or the others wait for it.
 
-    In one process, or without torch.distributed, it is `BatchNorm`.
+    In one process, or without torch.distributed, it is `BatchNorm`. As there, train mode raises ValueError where
+    the joined batch has one value of a channel: in every process.
     """
 
     #: Values of a channel in the latest joined batch.
@@ -31,6 +32,9 @@ class SyncBatchNorm(BatchNorm):
             return super().normalize_batch(x)
         wide = widened(x)
         mean, var, self._values = _joined_moments(wide)
+        # Only who has so few itself need ask the device; if all have, all do and stop together.
+        if x.numel() // self.features < 2 and self._values < 2:
+            raise ValueError(f"Expected more than 1 value per channel when training, got {x.shape} of all")
         with torch.no_grad():
             self.batch_mean.copy_(mean)
             self.batch_var.copy_(var * (self._values / (self._values - 1)))

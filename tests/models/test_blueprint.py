@@ -50,7 +50,7 @@ from models.kinds.sequences import (
 )
 from models.measures import MEASURES
 from models.norms.table import NORM_LAYERS
-from models.placement import leave_out_absorbed_biases, place
+from models.placement import absorbs_bias, leave_out_absorbed_biases, place
 from models.shapes import walk
 
 RELU = Activation(activation=ActivationName.RELU)
@@ -140,16 +140,33 @@ def test_biases_are_left_out_before_norms_that_absorb_them_and_stay_before_other
     body = chain(("block", block), ("linear", Linear(inputs=4, outputs=4)), ("relu", RELU), ("norm", site))
     rewritten = map_chains(body, leave_out_absorbed_biases)
     (_, block), (_, linear), *_ = rewritten.layers
-    assert block.branch.layers[0][1].bias is not norms()[norm].absorbs_bias
-    assert block.shortcut.layers[0][1].bias is not norms()[norm].absorbs_bias
+    absorbs = absorbs_bias(NormChoice(name=norm))
+    assert block.branch.layers[0][1].bias is not absorbs
+    assert block.shortcut.layers[0][1].bias is not absorbs
     assert linear.bias is True
     assert map_chains(rewritten, leave_out_absorbed_biases) == rewritten
 
 
 def test_the_batch_family_and_instance_norm_absorb_biases():
-    absorbing = {name for name, info in norms().items() if info.absorbs_bias}
-    family = {"batch", "sync_batch", "ghost_batch", "batch_renorm", "noisy_batch", "lp_batch"}
+    absorbing = {name for name in norms() if absorbs_bias(NormChoice(name=name))}
+    family = {"batch", "sync_batch", "ghost_batch", "batch_renorm", "noisy_batch"}
     assert absorbing == {*family, "instance"}
+    assert not any(absorbs_bias(NormChoice(name=name, position=Position.AFTER_ACTIVATION)) for name in absorbing)
+
+
+def test_lp_batch_norm_absorbs_biases_only_where_its_scale_is_of_centred_values():
+    for centered in (True, False):
+        assert absorbs_bias(NormChoice(name="lp_batch", options=(("centered", centered),))) is centered
+        conv = placed("lp_batch", options=(("p", 2), ("centered", centered)))["conv1"]
+        assert conv.bias is not centered
+
+
+def test_a_norm_that_needs_an_option_to_absorb_biases_has_that_option():
+    for part in norm_parts.PARTS:
+        for name in part.model_fields["name"].annotation.__args__:
+            needed = norms()[name].absorbs_bias_if
+            assert not needed or (norms()[name].absorbs_bias and needed in part.model_fields)
+    assert norms()["lp_batch"].absorbs_bias_if == "centered"
 
 
 def placed(norm: str, position: Position = Position.AUTO, options=()) -> dict[str, Layer]:

@@ -5,14 +5,19 @@ import pytest
 import torch
 
 from models.build import build
+from models.norms.batch import BatchNorm
+from models.norms.lp import LpBatchNorm
+from models.norms.noisy import NoisyBatchNorm
+from models.norms.renorm import BatchRenorm
 from models.norms.running import RunningAverages
 from models.shapes import sites
 from tests.worker.networks import BATCH, small_network
+from tests.worker.support import trained
 from worker.statistics import SiteRows, SiteStatistics, norm_of
 
 
 def record(
-    architecture: str, norm: str, **options
+    architecture: str, norm: str, samples: int = BATCH, **options
 ) -> tuple[dict[str, SiteRows], dict[str, list[torch.Tensor]], object]:
     """Rows of one step of a small network, what each site took (once for each time step), and the model."""
     spec = small_network(architecture, norm, **options)
@@ -26,9 +31,9 @@ def record(
         norm_of(model, site).register_forward_pre_hook(
             lambda _, inputs, name=site.name: taken[name].append(inputs[0].detach().double())
         )
-    statistics.watch(model, torch.randn(BATCH, *blueprint.input_shape) * 2 + 1)
+    statistics.watch(model, torch.randn(samples, *blueprint.input_shape) * 2 + 1)
     averages.update()
-    statistics.take(7, BATCH)
+    statistics.take(7, samples)
     return {rows.site: rows for rows in statistics.flush()}, taken, model
 
 
@@ -83,16 +88,46 @@ def test_frozen_norm_records_what_comes_and_what_it_holds():
         np.testing.assert_array_equal(site.moments["eval.var"][0], np.ones(x.shape[1]))
 
 
-@pytest.mark.parametrize("track", [True, False])
-def test_ghost_and_untracked_batch_norm_record_biased_variances(track):
-    rows, taken, _ = record("mlp", "ghost_batch", size=4) if track else record("mlp", "batch", track=False)
+@pytest.mark.parametrize("architecture", ["mlp", "cnn"])
+@pytest.mark.parametrize(
+    ("samples", "size", "chunks"),
+    [(34, 32, [32, 2]), (33, 32, [33]), (14, 4, [4, 4, 4, 2]), (13, 4, [4, 4, 5]), (12, 4, [4, 4, 4])],
+    ids=str,
+)
+@pytest.mark.parametrize("momentum", [0.1, 1.0, None], ids=str)
+def test_ghost_batch_norm_records_the_mean_of_its_chunks_moments(architecture, samples, size, chunks, momentum):
+    rows, taken, model = record(architecture, "ghost_batch", samples=samples, size=size, momentum=momentum)
     for name, site in rows.items():
         (x,) = taken[name]
-        chunks = x.split(4) if track else [x]
-        weights = [0.1 * 0.9 / 0.19, 0.1 / 0.19] if track else [1.0]  # by what is left of each after the next
-        var = sum(w * chunk.var(0, correction=0) for w, chunk in zip(weights, chunks, strict=True))
+        parts = [chunk.movedim(1, 0).flatten(1) for chunk in x.split(chunks)]
+        shares = [count / samples for count in chunks]
+        close(site.moments["train.mean"][0], sum(s * part.mean(1) for s, part in zip(shares, parts, strict=True)))
+        var = sum(s * part.var(1, correction=0) for s, part in zip(shares, parts, strict=True))
         close(site.moments["train.var"][0], var)
-        assert ("eval.var" in site.moments) is track
+        np.testing.assert_array_equal(site.moments["eval.var"][0], model.get_submodule(name).running_var)
+
+
+def test_untracked_batch_norm_records_biased_variances_alone():
+    rows, taken, _ = record("mlp", "batch", track=False)
+    for name, site in rows.items():
+        (x,) = taken[name]
+        close(site.moments["train.var"][0], x.var(0, correction=0))
+        assert set(site.moments) == {"train.mean", "train.var"}
+
+
+def test_plain_batch_norm_is_recorded_by_the_copy_of_all_averages_alone():
+    for norm in (BatchNorm(3), NoisyBatchNorm(3), BatchRenorm(3), LpBatchNorm(3)):
+        assert norm.normalized_by() == {}
+
+
+def test_each_recorded_step_of_ghost_batch_norm_has_its_own_moments(digits):
+    _, reporter = trained(
+        digits, norm={"name": "ghost_batch", "size": 8}, batch_size=20, steps=4, statistics={"every": 2}
+    )
+    ((steps, moments, _),) = reporter.sites["norm1"]
+    assert steps == [2, 4]
+    assert moments["train.mean"].shape == (2, 8)
+    assert not np.array_equal(moments["train.mean"][0], moments["train.mean"][1])
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])

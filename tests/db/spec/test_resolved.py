@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from db.spec.job import JobSpec
 from tests.db.support import make_spec, spec_values
@@ -182,6 +183,44 @@ def test_steps_of_an_epoch_equal_its_batches_where_a_batch_is_one_sample(samples
 def test_a_ragged_batch_counts_and_a_single_sample_joins_the_one_before(size, steps):
     assert make_spec(batch_size=size).batches_per_epoch() == steps
     assert make_spec(batch_size=size, steps=None, epochs=3).resolved().steps == 3 * steps
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=st.integers(2, 1437), epochs=st.integers(1, 5), accumulate=st.integers(1, 1024))
+def test_epochs_are_rounded_down_to_whole_steps_and_those_of_less_than_one_are_refused(size, epochs, accumulate):
+    optimizer = {"name": "SGD", "accumulate": accumulate}
+    batches = epochs * make_spec(batch_size=size).batches_per_epoch()
+    changes = {"batch_size": size, "steps": None, "epochs": epochs, "optimizer": optimizer}
+    if batches < accumulate:
+        with pytest.raises(ValidationError) as refused:
+            make_spec(**changes)
+        (error,) = refused.value.errors(include_url=False)
+        assert (error["type"], error["ctx"]["pointer"]) == ("too_short", "/optimizer/accumulate")
+        assert error["ctx"]["allowed"] == f"1 to {batches}"
+    else:
+        steps = make_spec(**changes).resolved().steps
+        assert steps >= 1
+        assert batches - accumulate < steps * accumulate <= batches
+
+
+def test_as_many_accumulated_batches_as_the_epochs_have_make_one_step():
+    epoch = {"batch_size": 60, "steps": None, "epochs": 1}
+    assert make_spec(**epoch, optimizer={"name": "SGD", "accumulate": 24}).resolved().steps == 1
+    with pytest.raises(ValidationError, match="takes 25 batches, and so many epochs have 24"):
+        make_spec(**epoch, optimizer={"name": "SGD", "accumulate": 25})
+    assert make_spec(batch_size=60, steps=1, optimizer={"name": "SGD", "accumulate": 25}).resolved().steps == 1
+
+
+@pytest.mark.parametrize("length", [{"steps": 100}, {"steps": None, "epochs": 10}], ids=str)
+def test_the_ramps_of_batch_renorm_count_the_batches_that_each_step_accumulates(length):
+    norm = {"name": "batch_renorm", "r_ramp": [0.1, 0.5], "d_ramp": [0.2, 0.4]}
+    spec = make_spec(norm=norm, optimizer={"name": "AdamW", "accumulate": 4}, **length)
+    updates = 4 * spec.resolved().steps
+    assert updates == {"steps": 400, "epochs": 448}["steps" if spec.steps else "epochs"]
+    ramps = {"r_begin": 0.1, "r_end": 0.5, "d_begin": 0.2, "d_end": 0.4}
+    for blueprint in (spec.blueprint(), spec.resolved().blueprint()):
+        options = dict(blueprint.body.layers[2][1].options)
+        assert {name: options[name] for name in ramps} == {n: round(v * updates) for n, v in ramps.items()}
 
 
 @pytest.mark.parametrize(("steps", "every"), [(1, 1), (9, 1), (10, 1), (25, 2), (1000, 100)])

@@ -48,11 +48,17 @@ def train_gradients(module: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Ten
 
 @pytest.mark.parametrize("network", [*FAMILIES.values(), SMALL["resnet-50"]], ids=[*FAMILIES, "resnet-50"])
 @pytest.mark.parametrize(
-    ("name", "position"), [*product(["batch", "group", "none"], POSITIONS), ("instance", Position.AUTO)]
+    ("name", "position"),
+    [
+        *product(["batch", "group", "none"], POSITIONS),
+        *product(["lp_batch", "lp_batch centred"], POSITIONS),
+        ("instance", Position.AUTO),
+    ],
 )
 def test_biases_are_left_out_where_they_have_no_effect_and_only_there(network, name, position):
-    options = (("groups", 2),) if name == "group" else ()
-    blueprint = network(norm=NormChoice(name=name, position=position, options=options))
+    options = {"group": (("groups", 2),), "lp_batch centred": (("centered", True),)}.get(name, ())
+    choice = NormChoice(name=name.partition(" ")[0], position=position, options=options)
+    blueprint = network(norm=choice)
     module, full = build(blueprint).double(), build(with_all_biases(blueprint)).double()
     left_out = full.load_state_dict(module.state_dict(), strict=False).missing_keys
     for key in left_out:
@@ -62,7 +68,7 @@ def test_biases_are_left_out_where_they_have_no_effect_and_only_there(network, n
     torch.testing.assert_close(y, expected, rtol=1e-9, atol=1e-9)
     kept = [step.name for step in layers(blueprint) if isinstance(step.layer, Conv) and step.layer.bias]
     assert all(gradients[f"{layer}.bias"].abs().max() > 1e-6 for layer in kept)
-    if name in ("group", "none"):
+    if name in ("group", "none", "lp_batch"):
         assert not left_out
     elif position is not Position.AFTER_ACTIVATION:
         assert not kept

@@ -122,6 +122,23 @@ def test_eval_mode_uses_the_averages_of_each_time_step_and_beyond_the_end_those_
     assert_same([own(x[:2, :STEPS])], [y[:2, :STEPS]])
 
 
+@cells
+@pytest.mark.parametrize("length", [1, STEPS - 2, STEPS, STEPS + 3])
+def test_norms_that_move_themselves_do_so_once_for_a_sequence_of_any_length(cell, length):
+    own = cell_of(cell, "batch").train()
+    for norm in own.children():
+        norm.moves_itself = True
+    taken = inputs_of_norms(own, x := sample(length))
+    for name, norm in own.named_children():
+        kept = min(length, STEPS)
+        means = taken[name].mean(1)[:kept]
+        assert_same([norm.running_mean[:kept]], [norm.momentum * means])
+        assert norm.running_mean[kept:].count_nonzero() == 0
+        assert norm.num_batches_tracked.item() == 1
+    loss_of(own(x)).backward()  # the averages that have moved are no part of the gradient
+    assert own.weight_hidden.grad.isfinite().all()
+
+
 def inputs_of_norms(own: nn.Module, x: Tensor) -> dict[str, Tensor]:
     """What arrives at each norm while x runs through: (steps, N, channels)."""
     found: dict[str, list[Tensor]] = {name: [] for name, _ in own.named_children()}

@@ -39,6 +39,7 @@ def run(rank: int, folder: Path) -> None:
         results = {(case, momentum): _train(rank, case, momentum) for case in CASES for momentum in MOMENTA}
         results["eval"] = _evaluate(rank)
         results["float32"] = _offset_float32(rank)
+        results["one value"] = _one_value(rank)
         torch.save(results, folder / f"{rank}.pt")
     finally:
         dist.destroy_process_group()
@@ -74,3 +75,14 @@ def _offset_float32(rank: int) -> dict[str, torch.Tensor]:
     norm = SyncBatchNorm(CHANNELS)
     y = norm((sample((400, CHANNELS), seed=5) / 3 + 1000).float()[rank * 300 :][:300])
     return {"y": y.detach(), "var": norm.batch_var}
+
+
+def _one_value(rank: int) -> list[str]:
+    """What is said of a joined batch of one value of a channel, in either process, and of an empty one."""
+    said = []
+    for values in (1 - rank, rank, 0):
+        try:
+            SyncBatchNorm(CHANNELS)(torch.ones(values, CHANNELS))
+        except ValueError as error:
+            said.append(str(error))
+    return said

@@ -109,9 +109,17 @@ def test_raw_moments_are_those_of_all_values_of_the_batch(samples):
     assert_same([population["mean"], population["var"]], [values.mean(1), values.var(1)], 1e-12)
 
 
-def test_a_variance_is_over_no_more_samples_than_a_chunk_has():
-    norm = GhostBatchNorm(3, size=4)
-    assert [norm.samples_per_variance(samples) for samples in (3, 4, 12)] == [3, 4, 4]
+@pytest.mark.parametrize("samples", [3, 12, 14, 13])
+@momenta
+def test_what_normalized_is_the_mean_of_the_chunks_moments_by_their_values(samples, momentum):
+    norm, x = GhostBatchNorm(3, size=4, momentum=momentum).double(), sample((samples, 3, 5))
+    norm(x)
+    chunks = [channels(chunk) for chunk in x.split(chunk_sizes(samples, 4))]
+    shares = [chunk.shape[1] / (samples * 5) for chunk in chunks]
+    mean = sum(share * chunk.mean(1) for share, chunk in zip(shares, chunks, strict=True))
+    var = sum(share * chunk.var(1, correction=0) for share, chunk in zip(shares, chunks, strict=True))
+    found = norm.normalized_by()
+    assert_same([found["mean"], found["var"]], [mean, var], 1e-12)
 
 
 def test_a_batch_of_one_value_per_channel_is_refused():

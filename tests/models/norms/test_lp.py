@@ -6,15 +6,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.blueprint import NormChoice
 from models.norms.base import per_channel
 from models.norms.batch import BatchNorm
 from models.norms.lp import LpBatchNorm
 from models.norms.running import RunningAverages
+from models.placement import absorbs_bias
 from tests.models.norms.checks import (
     SHAPES,
     assert_same,
     channels,
     gradients_are_right,
+    loss_of,
     outputs_and_gradients,
     sample,
     with_random_state,
@@ -130,3 +133,18 @@ def test_a_batch_of_one_value_per_channel_is_refused():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         LpBatchNorm(3)(torch.zeros(1, 3))
     assert LpBatchNorm(3)(torch.zeros(1, 3, 2)).shape == (1, 3, 2)
+
+
+@powers
+@centred
+@pytest.mark.parametrize("places", [(), (4, 2)], ids=["vectors", "images"])
+def test_a_bias_before_it_has_an_effect_and_a_gradient_exactly_where_placement_keeps_it(p, centered, places):
+    norm, x = with_random_state(LpBatchNorm(3, p=p, centered=centered)), sample((8, 3, *places))
+    bias = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    y = norm(x + per_channel(bias, x))
+    loss_of(y).backward()
+    absorbed = absorbs_bias(NormChoice(name="lp_batch", options=(("p", p), ("centered", centered))))
+    effect, gradient = (y - norm(x)).abs().max(), bias.grad.abs()
+    assert absorbed is centered
+    assert effect < 1e-12 if absorbed else effect > 1e-2
+    assert gradient.max() < 1e-12 if absorbed else gradient.min() > 1e-4

@@ -51,6 +51,17 @@ def test_eval_mode_is_batch_norms_and_has_no_noise(shape):
     assert torch.equal(noisy.eval()(sample(shape)), batch.eval()(sample(shape)))
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_with_its_noise_off_train_mode_is_batch_norms_and_draws_nothing(shape):
+    noisy, batch = with_random_state(NoisyBatchNorm(3)), with_random_state(BatchNorm(3))
+    before, noisy.noise = torch.get_rng_state(), False
+    found, expected = (outputs_and_gradients(norm, sample(shape)) for norm in (noisy, batch))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert torch.equal(torch.get_rng_state(), before)
+    noisy.noise = True
+    assert not torch.equal(noisy(sample(shape)), expected[0])
+
+
 def test_the_noise_comes_after_the_moments_are_taken():
     noisy, batch = NoisyBatchNorm(3).double(), BatchNorm(3).double()
     noisy(sample((8, 3)))

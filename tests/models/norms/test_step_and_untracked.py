@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from models.norms.batch import BatchNorm, StepBatchNorm, UntrackedBatchNorm, batch_norm
 from models.norms.running import RunningAverages
@@ -58,6 +59,54 @@ def test_a_batch_norm_that_moves_itself_equals_stock_batch_norm_over_many_steps(
     assert_same([ours.eval()(sample(shape))], [stock.eval()(sample(shape))])
 
 
+def test_a_loaded_state_tells_how_many_batches_have_been_seen_and_counting_goes_on():
+    ours, stock = MovingBatchNorm(3, momentum=None).double(), nn.BatchNorm1d(3, momentum=None).double()
+    for seed in range(4):
+        stock(sample((8, 3), seed))
+    ours(sample((8, 3)))  # it has counted before
+    ours.load_state_dict(stock.state_dict())
+    assert ours.seen == 4
+    for seed in range(4, 7):
+        ours(sample((8, 3), seed))
+        stock(sample((8, 3), seed))
+    assert (ours.seen, ours.num_batches_tracked.item()) == (7, 7)
+    assert_same([ours.running_mean, ours.running_var], [stock.running_mean, stock.running_var], 1e-12)
+
+
+class ReadByTheHost(TorchFunctionMode):
+    """How often a tensor was asked for its value."""
+
+    count = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.count += func in (Tensor.__int__, Tensor.item, Tensor.__bool__, Tensor.tolist, Tensor.__float__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_moving_the_averages_reads_nothing_from_the_device_but_the_count_of_a_loaded_state():
+    norm = MovingBatchNorm(3, momentum=None).double()
+    norm.load_state_dict(MovingBatchNorm(3).double().state_dict())
+    with ReadByTheHost() as read:
+        counts = []
+        for seed in range(3):
+            norm(sample((8, 3), seed))
+            counts.append(read.count)
+    assert counts == [1, 1, 1]
+
+
+def test_the_count_that_is_written_into_the_buffer_is_the_one_that_a_norm_knows():
+    norm = MovingBatchNorm(3).double()
+    norm.moves_itself = False
+    averages = RunningAverages([norm])
+    for seed in range(3):
+        norm(sample((8, 3), seed))
+        averages.update()
+    averages.settle()
+    norm.moves_itself = True
+    norm(sample((8, 3)))
+    assert (norm.seen, norm.num_batches_tracked.item()) == (4, 4)
+
+
 def stock_of_each_step(norm: StepBatchNorm) -> nn.ModuleList:
     """torch's own batch norm for each time step, all with the same scale and shift."""
     stocks = nn.ModuleList(nn.BatchNorm1d(norm.features, momentum=norm.momentum) for _ in range(norm.steps))
@@ -75,6 +124,7 @@ def test_each_time_step_is_a_stock_batch_norm_of_its_own(momentum, moves_itself)
     for seed in range(3):
         for step, x in enumerate(sample((8, 3, 4), seed).unbind(2)):
             assert_same([norm(x * (step + 1), step)], [stocks[step](x * (step + 1))])
+        norm.end_sequence(4)
         averages.update()
     averages.settle()
     assert_same(norm.running_mean, [stock.running_mean for stock in stocks], 1e-12)
@@ -89,6 +139,36 @@ def test_beyond_the_last_time_step_its_statistics_are_used():
     x = sample((8, 3))
     assert torch.equal(norm(x, 6), norm(x, 2))
     assert not torch.equal(norm(x, 0), norm(x, 1))
+
+
+def test_in_train_mode_time_steps_beyond_the_last_one_are_normalized_and_kept_nowhere():
+    norm = with_random_state(StepBatchNorm(3, steps=2))
+    last = norm(sample((8, 3)), 1)
+    before = {name: buffer.clone() for name, buffer in norm.named_buffers()}
+    y = norm(sample((8, 3)) * 2 + 5, 2)
+    assert_same([y], [last], 1e-5)  # the same but for eps
+    assert all(torch.equal(buffer, before[name]) for name, buffer in norm.named_buffers())
+
+
+@pytest.mark.parametrize(("length", "moved"), [(2, [True, True, False]), (3, [True] * 3), (5, [True] * 3)])
+def test_at_the_end_of_a_sequence_the_averages_of_its_own_time_steps_move(length, moved):
+    norm, before = MovingStepBatchNorm(3, steps=3, momentum=0.5).double(), torch.zeros(3, 3).double()
+    for step in range(length):
+        norm(sample((8, 3), seed=step), step)
+    assert torch.equal(norm.running_mean, before)
+    norm.end_sequence(length)
+    expected = [sample((8, 3), seed=step).mean(0) / 2 if own else before[0] for step, own in enumerate(moved)]
+    assert_same(norm.running_mean, expected)
+    assert (norm.num_batches_tracked.item(), norm.seen) == (1, 1)
+    norm.eval().end_sequence(length)
+    assert norm.num_batches_tracked.item() == 1
+
+
+def test_one_that_does_not_move_itself_is_left_alone_at_the_end_of_a_sequence():
+    norm = StepBatchNorm(3, steps=2)
+    norm(sample((8, 3), dtype=torch.float32), 0)
+    norm.end_sequence(1)
+    assert norm.running_mean.count_nonzero() == norm.num_batches_tracked == 0
 
 
 def test_a_time_step_in_train_mode_leaves_those_of_the_others_and_the_running_ones_alone():

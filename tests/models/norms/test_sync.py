@@ -120,3 +120,9 @@ def test_gradients_are_right_in_one_process():
 def test_a_batch_of_one_value_per_channel_is_refused_in_one_process():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         SyncBatchNorm(3)(torch.zeros(1, 3))
+
+
+def test_a_joined_batch_of_one_value_per_channel_is_refused_in_every_process(processes):
+    for found in processes:
+        assert len(found["one value"]) == 3
+        assert all("more than 1 value per channel" in message for message in found["one value"])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from models.blueprint import Blueprint, Init
 from models.build import build
@@ -141,6 +142,67 @@ def test_eval_mode_leaves_the_vectors_of_the_power_iteration_alone(layer):
     assert all(torch.equal(vector, vectors[name]) for name, vector in module.named_buffers())
     module.train()(x)
     assert not any(torch.equal(vector, vectors[name]) for name, vector in module.named_buffers())
+
+
+class AutocastOfProducts(TorchFunctionMode):
+    """Whether autocast was on at each product of a matrix and a vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[bool] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func in (torch.mv, torch.vdot):
+            self.found.append(torch.is_autocast_enabled("cpu"))
+        return func(*args, **(kwargs or {}))
+
+
+def test_spectral_norm_takes_no_product_under_autocast():
+    # On CUDA autocast would take them in half precision; on the CPU it would not, but it can be seen there.
+    module, _ = made("linear", NormName.SPECTRAL, n_power_iterations=2, eps=1e-12)
+    with torch.autocast("cpu", torch.bfloat16), AutocastOfProducts() as products:
+        module.float().train()(torch.zeros(4, 7))
+    assert products.found == [False] * 6
+
+
+@each_layer
+@pytest.mark.parametrize("norm", OF_WEIGHTS)
+def test_autocast_changes_no_bit_of_parametrized_weights(layer, norm):
+    options = {
+        NormName.SPECTRAL: {"n_power_iterations": 1, "eps": 1e-12},
+        NormName.WEIGHT_STANDARDIZATION: {"eps": 1e-5},
+    }
+    states, weights = [], []
+    for enabled in (False, True):
+        module = made(layer, norm, **options.get(norm, {}))[0].float().train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = module(torch.zeros(INPUTS[layer]))
+            weights.append(module.eval().weight.detach())
+        assert y.dtype is (torch.bfloat16 if enabled else torch.float32)
+        states.append(module.state_dict())
+    assert weights[1].dtype is torch.float32
+    assert torch.equal(*weights)
+    assert all(torch.equal(value, states[0][name]) for name, value in states[1].items())
+
+
+@each_layer
+def test_spectral_norm_is_torchs_own_by_its_names_draws_and_values(layer):
+    options = {"n_power_iterations": 3, "eps": 1e-12}
+    module, _ = made(layer, NormName.SPECTRAL, **options)
+    torch.manual_seed(2)
+    stock = nn.utils.parametrizations.spectral_norm(MAKERS[layer]().double(), **options)
+    x = torch.randn(INPUTS[layer], dtype=torch.float64)
+    for _ in range(2):
+        assert torch.equal(module(x), stock(x))
+    assert list(module.state_dict()) == list(stock.state_dict())
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in stock.state_dict().items())
+    stock.load_state_dict(module.state_dict())
+
+
+def test_a_network_with_spectral_norm_can_be_made_without_numbers():
+    with torch.device("meta"):
+        module = build(network(NormName.SPECTRAL))
+    assert module.conv1.weight.is_meta
 
 
 def test_a_norm_that_is_not_of_weights_is_no_parametrization():
