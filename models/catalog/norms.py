@@ -74,7 +74,7 @@ SAMPLE_NORMS = (
         name=NormName.FILTER_RESPONSE,
         summary="Each channel of each sample by its mean square, then a learned threshold in place of the "
         "activation.",
-        formula=r"y = \max\left(\gamma\,\frac{x}{\sqrt{\nu^2 + |\epsilon|}} + \beta,\; \tau\right),\quad "
+        formula=r"y = \max\left(\gamma\,\frac{x}{\sqrt{\nu^2 + \epsilon}} + \beta,\; \tau\right),\quad "
         r"\nu^2 = E_{HW}[x^2]",
         reference="Singh & Krishnan 2020 (arXiv 1911.09737), sections on FRN and TLU",
         eval_mode=_SAME,
