@@ -11,7 +11,19 @@ GIB = 1 << 30
 
 def training_memory(spec: JobSpec) -> Memory:
     """The estimate of what training holds."""
-    return estimate(spec.blueprint(), batch_size=spec.batch_size, optimizer_copies=_optimizer_copies(spec))
+    return estimate(
+        spec.blueprint(),
+        batch_size=spec.batch_size,
+        optimizer_copies=_optimizer_copies(spec),
+        evaluated=_evaluated(spec),
+    )
+
+
+def _evaluated(spec: JobSpec) -> int:
+    """Samples of the test set or of the training subset on which the modes are compared, whichever has more."""
+    data, available = spec.dataset, spec.dataset.info.test_samples
+    subset = min(max(spec.evaluate.train_samples, spec.batch_size), data.train_samples)
+    return max(min(data.test_limit or available, available), subset)
 
 
 def _optimizer_copies(spec: JobSpec) -> int:

@@ -22,8 +22,10 @@ class ApiSettings(Settings):
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request body."""
     memory_limit_bytes: int = Field(default_factory=_half_of_memory, ge=1 << 20)
-    """Most that one job may hold in memory, by estimate; half of this machine's by default. Give it where workers
-    run on other machines, or in a container that may use less than its machine has."""
+    """Most that each job may hold in memory, by estimate; half of this machine's by default. It is no limit of all
+    jobs together: a worker runs NORMLAB_CONCURRENCY of them at a time, so divide what its machine has by that
+    number where many jobs are large. Give it too where workers run on other machines, or in a container that may
+    use less than its machine has."""
     allow_unprotected: bool = False
     """Listen on an address that others can reach, without keys; for a container behind a proxy that has them."""
 

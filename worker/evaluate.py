@@ -6,16 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.memory import EVAL_BATCH, LARGE_BATCH
 from models.norms.base import Normalization, RunningNorm
 from worker import precise
 from worker.data.batches import Data, Samples
-
-#: Samples of one forward pass where the batch size has no influence on the result, and the most values that the
-#: output of one layer may then have: 256 MiB.
-EVAL_BATCH = 1000
-EVAL_VALUES = 2**26
-#: Batch size of `gap/train_mode_large`: large enough that the noise of batch statistics is small.
-LARGE_BATCH = 500
 
 
 class Evaluator:
@@ -24,6 +18,10 @@ class Evaluator:
     `modes` are of `eval` (running averages), `train` (batch statistics at the job's batch size and at
     `LARGE_BATCH`; ragged tail dropped, dropout off) and `precise` (population statistics, estimated on the
     same subset). No evaluation changes a parameter or a running average.
+
+    `eval_batch` is how many samples a forward pass may take at once. `gap/train_mode_large` is left out where
+    the subset has fewer than `LARGE_BATCH` samples, or where so many are more than that: it bounds memory, and
+    smaller batches would measure something else.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class Evaluator:
     def _train_mode(self) -> dict[str, float]:
         with precise.batch_statistics(self._model, self._norms):
             metrics = self._measure("gap/train_mode", self._whole_batches(self._batch_size))
-            if len(self._data.gap) >= LARGE_BATCH:
+            if LARGE_BATCH <= min(len(self._data.gap), self._eval_batch):
                 metrics |= self._measure("gap/train_mode_large", self._whole_batches(LARGE_BATCH))
         return metrics
 
@@ -82,25 +80,25 @@ class Evaluator:
     def _eval_batches(self, samples: Samples) -> Iterable[tuple[Tensor, Tensor]]:
         """All samples; no batch is of one, which a norm without running averages could not take."""
         size = self._eval_batch
-        return samples.batches(size + (len(samples) % size == 1))
+        while len(samples) > size and len(samples) % size == 1:
+            size += 1
+        return samples.batches(size)
 
     def _measure(self, prefix: str, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Mean loss and accuracy over all samples of the batches."""
         samples = 0
-        losses, correct = [], []
+        # Two sums that are there from the start: small tensors that stay behind after each batch would keep glibc
+        # from using the memory between them again, 1 GiB in 1000 batches of 2 MiB.
+        loss, hits = (
+            torch.zeros((), dtype=torch.float64, device=self._data.test.targets.device) for _ in range(2)
+        )
         for inputs, targets in batches:
             logits = self._model(inputs)
-            losses.append(F.cross_entropy(logits, targets, reduction="sum").double())
-            correct.append((logits.argmax(1) == targets).sum())
+            loss += F.cross_entropy(logits, targets, reduction="sum")
+            hits += (logits.argmax(1) == targets).sum()
             samples += len(targets)
         # .item() waits for the device; once for each pass
-        loss, hits = torch.stack(losses).sum().item(), torch.stack(correct).sum().item()
-        return {f"{prefix}/loss": loss / samples, f"{prefix}/accuracy": hits / samples}
-
-
-def eval_batch(largest_output: int) -> int:
-    """Samples of one forward pass of a network whose largest layer gives so many values for a sample."""
-    return max(2, min(EVAL_BATCH, EVAL_VALUES // largest_output))
+        return {f"{prefix}/loss": loss.item() / samples, f"{prefix}/accuracy": hits.item() / samples}
 
 
 def _cuda_devices(samples: Samples) -> list[torch.device]:

@@ -19,6 +19,7 @@ from db.spec.job import JobSpec, units_to_record
 from db.status import FailureCode
 from db.store import Store
 from models.build import build
+from models.memory import eval_batch
 from models.norms.running import RunningAverages
 from models.shapes import layers, sites
 from worker.child import Orders, Stop
@@ -27,7 +28,7 @@ from worker.data.batches import Data
 from worker.data.cache import CachedData
 from worker.device import choose_device, describe, in_precision
 from worker.errors import TrainingError
-from worker.evaluate import Evaluator, eval_batch
+from worker.evaluate import Evaluator
 from worker.optim import make_optimizer
 from worker.recorder import StepRecorder
 from worker.reporter import DatabaseReporter, patiently

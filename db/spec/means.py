@@ -64,7 +64,8 @@ def _is_valid_with(spec: "JobSpec", norm: str) -> bool:
 def _fixed_means(name: str, layer: Layer, shape: Shape, site: str | None) -> tuple[str | None, Shape]:
     """The site by whose norm each channel's mean is the same for every sample after a layer, and the shape there.
 
-    `shape` and `site` are those before the layer; None if the means differ.
+    The site is None if the means differ; `shape` and `site` are those before the layer. Where means are all there
+    is, as at the network's output, its value is the same for every sample.
     """
     match layer:
         case Chain():
@@ -96,14 +97,16 @@ def _keeps_means(layer: Layer, shape: Shape) -> bool:
         case Activation():
             return layer.activation is ActivationName.LINEAR
         case Pool():
-            tiled = [
-                side == layer.kernel or (layer.kernel == layer.stride and side % layer.kernel == 0)
-                for side in shape[1:]
-            ]
-            return layer.pool == "avg" and not layer.padding and all(tiled)
+            return layer.pool == "avg" and all(_tiles(layer, side) for side in shape[1:])
         case Conv():
             return (layer.kernel, layer.stride, layer.padding) == (1, 1, 0)
         case GlobalPool():
             return layer.pool == "avg"
         case _:
             return isinstance(layer, Dropout)
+
+
+def _tiles(pool: Pool, side: int) -> bool:
+    """Whether each value along a side, the zeros around it too, is in exactly one window."""
+    padded = side + 2 * pool.padding
+    return pool.kernel == padded or (pool.kernel == pool.stride and padded % pool.kernel == 0)

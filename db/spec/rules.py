@@ -188,9 +188,7 @@ def _check_test_set(spec: "JobSpec", site: Site) -> None:
     """
     least, available = norms()[site.norm].values_per_channel, spec.dataset.info.test_samples
     samples = min(spec.dataset.test_limit or available, available)
-    # A recurrent site always keeps its statistics.
-    untracked = not getattr(spec.norm, "track", True) and site.time_steps is None
-    if untracked and samples * site.positions < least:
+    if not getattr(spec.norm, "track", True) and samples * site.positions < least:
         raise spec_error(
             "one_value_per_channel",
             "/dataset/test_limit",

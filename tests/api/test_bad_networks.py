@@ -177,7 +177,8 @@ def test_the_optimizer_counts():
 
 @pytest.mark.parametrize(("norm", "pointer"), [("batch", "/architecture"), ("layer", "/batch_size")])
 def test_a_batch_of_one_is_a_way_out_only_with_norms_that_do_not_use_the_batch(norm, pointer):
-    spec = make_spec(norm={"name": norm}, architecture=cnn(8))
+    few = {"dataset": {"name": "digits", "test_limit": 2}, "evaluate": {"train_samples": 2}}
+    spec = make_spec(norm={"name": norm}, architecture=cnn(8), batch_size=3, **few)
     memory = training_memory(spec)
     assert memory.sample > memory.checkpoint
-    assert too_large(spec, memory.fixed + memory.sample).pointer == pointer
+    assert too_large(spec, memory.fixed + max(memory.sample, memory.evaluation)).pointer == pointer

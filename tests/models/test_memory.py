@@ -11,7 +11,7 @@ from models.build import build
 from models.catalog.names import Architecture
 from models.catalog.registry import architectures
 from models.kept import kept
-from models.memory import FLOAT, PIECES, Memory, estimate
+from models.memory import EVAL_BATCH, EVAL_VALUES, FLOAT, HELD, LARGE_BATCH, PIECES, Memory, estimate, eval_batch
 from tests.db.support import make_spec
 
 BATCH = 8
@@ -112,7 +112,7 @@ def test_running_averages_and_their_scratch_are_counted_by_the_byte(network):
     assert estimate(blueprint_of(network, "none"), batch_size=BATCH, optimizer_copies=0).buffers == 0
 
 
-def memory_of(sample: int, batch_size: int, parameters: int = 100) -> Memory:
+def memory_of(sample: int, batch_size: int, parameters: int = 100, evaluation: int = 0) -> Memory:
     return Memory(
         parameters=parameters,
         gradients=parameters,
@@ -120,6 +120,7 @@ def memory_of(sample: int, batch_size: int, parameters: int = 100) -> Memory:
         weights=0,
         buffers=0,
         sample=sample,
+        evaluation=evaluation,
         batch_size=batch_size,
     )
 
@@ -127,6 +128,13 @@ def memory_of(sample: int, batch_size: int, parameters: int = 100) -> Memory:
 def test_the_batch_and_the_copy_of_a_checkpoint_are_not_held_at_once():
     assert memory_of(sample=10, batch_size=10).total == 300 + 400
     assert memory_of(sample=10, batch_size=100).total == 300 + 1000
+
+
+def test_an_evaluation_holds_its_own_batches_whatever_the_batch_of_training():
+    assert memory_of(sample=10, batch_size=10, evaluation=500).total == 300 + 500
+    assert memory_of(sample=10, batch_size=100, evaluation=500).total == 300 + 1000
+    assert memory_of(sample=10, batch_size=1, evaluation=500).largest_batch(799) == 0
+    assert memory_of(sample=10, batch_size=1, evaluation=500).largest_batch(800) == 50
 
 
 @pytest.mark.parametrize("limit", [700, 705, 709, 710, 5000])
@@ -146,6 +154,34 @@ def test_a_sample_counts_what_is_kept_and_the_largest_layer():
     ).blueprint()
     # The input, the activation's output, and the gradients of its input and output.
     assert estimate(blueprint, batch_size=1, optimizer_copies=0).sample == PIECES * FLOAT * (64 + 100 + 200)
+
+
+@pytest.mark.parametrize(
+    ("channels", "evaluated", "samples"),
+    [(16, 10_000, EVAL_BATCH), (16, 200, 200), (256, 10_000, 256), (65_536, 10_000, 2)],
+)
+def test_an_evaluation_is_counted_with_the_batches_that_its_bound_allows(channels, evaluated, samples):
+    blueprint = make_spec(
+        dataset={"name": "cifar10"}, architecture={"name": "cnn", "channels": [channels]}
+    ).blueprint()
+    memory = estimate(blueprint, batch_size=2, optimizer_copies=0, evaluated=evaluated)
+    largest = channels * 32 * 32
+    assert memory.evaluation == HELD * FLOAT * largest * samples
+    assert memory.total == memory.fixed + max(memory.evaluation, 2 * memory.sample)
+
+
+def test_batches_of_an_evaluation_are_as_large_as_their_outputs_allow():
+    assert eval_batch(1) == eval_batch(EVAL_VALUES // EVAL_BATCH) == EVAL_BATCH
+    assert eval_batch(EVAL_VALUES // LARGE_BATCH) == LARGE_BATCH
+    assert eval_batch(EVAL_VALUES // LARGE_BATCH + 1) == LARGE_BATCH - 1
+    assert eval_batch(EVAL_VALUES) == eval_batch(100 * EVAL_VALUES) == 2
+
+
+@pytest.mark.parametrize(("network", "norm"), [(network, "batch") for network in NETWORKS])
+def test_the_job_s_own_batch_holds_less_without_gradients_than_with_them(network, norm):
+    blueprint = blueprint_of(network, norm)
+    one = estimate(blueprint, batch_size=1, optimizer_copies=0, evaluated=1)
+    assert one.evaluation <= one.sample
 
 
 def test_a_network_of_hostile_size_has_an_estimate():

@@ -55,11 +55,23 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-#: Instance norm straight before the mean over all positions: nothing is left, and the spec is refused.
+#: Nothing but the means of an instance norm would go on from its last site: the spec is refused.
 REFUSED = {
     (name.value, NormName.INSTANCE.value, Position.AFTER_ACTIVATION.value)
     for name in (Architecture.CNN, Architecture.DENSENET, Architecture.INCEPTION)
 }
+
+
+#: Networks in which weight standardization alone trains for a step; in deeper ones values overflow before long,
+#: which the spec has a warning of.
+ALONE = (Architecture.MLP, Architecture.CNN, Architecture.TRANSFORMER, Architecture.SEQUENTIAL)
+
+
+def standardized_alone() -> Iterator[tuple[str, str, str]]:
+    """Those networks with weight standardization, to be made without groups, at every position that they have."""
+    for architecture in ALONE:
+        for position in architectures()[architecture].positions:
+            yield architecture.value, NormName.WEIGHT_STANDARDIZATION.value, position.value
 
 
 def combinations() -> Iterator[tuple[str, str, str]]:

@@ -1,5 +1,6 @@
 """Evaluations: their names, their numbers, and that they leave no trace."""
 
+import gc
 import math
 
 import numpy as np
@@ -8,10 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from models.memory import LARGE_BATCH
 from models.norms.batch import BatchNorm
 from tests.worker.support import assert_same_state, full_state, make_run, trained
 from worker.data.batches import Samples
-from worker.evaluate import LARGE_BATCH, Evaluator
+from worker.evaluate import Evaluator
 
 TEST = {"test/loss", "test/accuracy"}
 
@@ -72,6 +74,13 @@ def test_train_mode_numbers_are_those_of_a_stock_network_on_batch_statistics(run
     assert_equal(found, "gap/train_mode_large", measure(stock, run.data.gap, LARGE_BATCH))
 
 
+def test_batch_statistics_of_noisy_batch_norm_are_measured_without_noise(digits):
+    noisy, _ = trained(digits, norm={"name": "noisy_batch"}, steps=5)
+    plain = make_run(digits)
+    plain.model.load_state_dict(noisy.model.state_dict())
+    assert noisy.evaluator.evaluate() == plain.evaluator.evaluate()
+
+
 def test_precise_numbers_are_those_of_population_statistics_in_place_of_running_ones(digits):
     """With batches of the whole subset, statistics of the whole subset are the population's."""
     run, _ = trained(digits, batch_size=1437, steps=5)
@@ -130,6 +139,66 @@ def test_large_batches_are_measured_only_where_the_subset_holds_one(digits, norm
     run = make_run(digits, norm={"name": norm}, evaluate={"train_samples": samples})
     assert len(run.data.gap) == samples
     assert ("gap/train_mode_large/loss" in run.evaluator.evaluate()) is has_large
+
+
+def batches_of(evaluator: Evaluator, model: nn.Module) -> tuple[dict[str, float], set[int]]:
+    """The metrics of an evaluation, and the sizes of the batches that went through the network."""
+    sizes = set()
+    with model.register_forward_pre_hook(lambda module, inputs: sizes.add(len(inputs[0]))):
+        return evaluator.evaluate(), sizes
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+@pytest.mark.parametrize(("eval_batch", "has_large"), [(LARGE_BATCH, True), (LARGE_BATCH - 1, False)])
+def test_large_batches_are_measured_only_where_the_memory_allows_so_many_samples(
+    digits, norm, eval_batch, has_large
+):
+    run = make_run(digits, norm={"name": norm})
+    modes = ["eval", "train", "precise"]
+    evaluator = Evaluator(run.model, run.data, batch_size=32, modes=modes, eval_batch=eval_batch)
+    found, sizes = batches_of(evaluator, run.model)
+    assert set(found) == TEST | EVAL | PRECISE | {
+        name for name in TRAIN if has_large or "train_mode_large" not in name
+    }
+    assert max(sizes) <= eval_batch
+
+
+def test_a_wide_network_is_evaluated_in_batches_that_its_largest_layer_bounds(digits):
+    # 2^18 values of each sample: 2^26 are 256 samples.
+    run = make_run(
+        digits,
+        dataset={"name": "digits", "test_limit": 257},
+        architecture={"name": "cnn", "channels": [4096], "kernel": 1},
+        norm={"name": "none"},
+        evaluate={"modes": ["train"], "train_samples": LARGE_BATCH},
+    )
+    found, sizes = batches_of(run.evaluator, run.model)
+    assert max(sizes) == 257  # or one would be left alone
+    assert "gap/train_mode_large/loss" not in found
+
+
+@pytest.mark.parametrize("samples", range(1, 24))
+@pytest.mark.parametrize("eval_batch", [2, 3, 10])
+def test_no_batch_is_of_a_single_sample_unless_there_is_no_other(digits, samples, eval_batch):
+    run = make_run(digits, dataset={"name": "digits", "test_limit": samples}, evaluate={"modes": []})
+    evaluator = Evaluator(run.model, run.data, batch_size=32, modes=[], eval_batch=eval_batch)
+    _, sizes = batches_of(evaluator, run.model)
+    assert min(sizes) >= min(2, samples)
+
+
+def test_nothing_stays_behind_after_a_batch_of_an_evaluation(digits):
+    """Small tensors that did would lie between the large ones of the next batches, and the heap would grow."""
+    run = make_run(digits, norm={"name": "none"})
+    alive = []
+
+    def count(module, inputs):
+        alive.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
+
+    evaluator = Evaluator(run.model, run.data, batch_size=32, modes=[], eval_batch=36)
+    with run.model.register_forward_pre_hook(count):
+        evaluator.evaluate()
+    assert len(alive) == 10
+    assert len(set(alive[1:])) == 1
 
 
 def test_a_net_without_norms_has_the_same_number_in_every_mode(digits):

@@ -11,13 +11,18 @@ from models.blueprint import from_json, to_json
 from models.build import build
 from models.catalog.names import Architecture
 from models.shapes import sites, total_parameters
-from tests.worker.networks import BATCH, REFUSED, combinations, noise_images, small_network
+from tests.worker.networks import BATCH, REFUSED, combinations, noise_images, small_network, standardized_alone
 from tests.worker.support import CPU, Kept
 from worker.run import make_run
 from worker.statistics import norm_of
 from worker.trainer import train
 
-everything = pytest.mark.parametrize(("architecture", "norm", "position"), list(combinations()))
+cases = [(*names, {}) for names in combinations()] + [(*names, {"groups": None}) for names in standardized_alone()]
+everything = pytest.mark.parametrize(
+    ("architecture", "norm", "position", "options"),
+    cases,
+    ids=["-".join([*names, *("alone" for _ in options)]) for *names, options in cases],
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +42,9 @@ def test_what_is_left_out_here_is_refused_as_a_spec(combination):
 
 @everything
 def test_one_step_changes_every_parameter_that_it_should_and_records_every_site(
-    images, architecture, norm, position
+    images, architecture, norm, position, options
 ):
-    spec = small_network(architecture, norm, position)
+    spec = small_network(architecture, norm, position, **options)
     run, reporter, found = make_run(spec, images, CPU), Kept(), sites(spec.blueprint())
     before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
     assert train(run, reporter, lambda: False)
@@ -64,8 +69,10 @@ def test_one_step_changes_every_parameter_that_it_should_and_records_every_site(
 
 
 @everything
-def test_eval_mode_is_deterministic_and_state_and_spec_go_out_and_come_back(images, architecture, norm, position):
-    spec = small_network(architecture, norm, position)
+def test_eval_mode_is_deterministic_and_state_and_spec_go_out_and_come_back(
+    images, architecture, norm, position, options
+):
+    spec = small_network(architecture, norm, position, **options)
     blueprint = spec.blueprint()
     restored = from_json(json.loads(json.dumps(to_json(blueprint), allow_nan=False)))
     assert restored == blueprint

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from models.norms.batch import BatchNorm
+from models.norms.noisy import NoisyBatchNorm
 from tests.worker.support import assert_same_state, full_state
 from worker import precise
 from worker.precise import Population
@@ -13,15 +14,15 @@ TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}
 FEATURES = 6
 
 
-def network(dtype=torch.float64) -> nn.Sequential:
+def network(dtype=torch.float64, norm: type[BatchNorm] = BatchNorm) -> nn.Sequential:
     torch.manual_seed(2)
     return nn.Sequential(
         nn.Linear(FEATURES, 5, bias=False),
-        BatchNorm(5),
+        norm(5),
         nn.Tanh(),
         nn.Dropout(0.5),
         nn.Linear(5, 4, bias=False),
-        BatchNorm(4),
+        norm(4),
     ).to(dtype)
 
 
@@ -125,9 +126,32 @@ def test_batch_statistics_normalize_by_the_batch_with_dropout_off_and_leave_buff
     assert_same_state(full_state(model), before)
 
 
+def test_population_statistics_of_noisy_norms_are_those_without_noise():
+    noisy, plain, x = network(norm=NoisyBatchNorm), network(), data(60)
+    before = torch.get_rng_state()
+    # The second norm's inputs have come through the first one.
+    for found, expected in zip(
+        precise.estimate(noisy, norms_of(noisy), ragged(x, [20, 40])),
+        precise.estimate(plain, norms_of(plain), ragged(x, [20, 40])),
+        strict=True,
+    ):
+        assert all(torch.equal(value, expected[moment]) for moment, value in found.items())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_batch_statistics_are_without_noise_and_give_each_norm_its_own_back():
+    noisy, plain, x = network(norm=NoisyBatchNorm), network(), data(30)
+    norms_of(noisy)[1].noise = False
+    with precise.batch_statistics(noisy, norms_of(noisy)), precise.batch_statistics(plain, norms_of(plain)):
+        assert torch.equal(noisy(x), plain(x))
+    assert [norm.noise for norm in norms_of(noisy)] == [True, False]
+    assert not torch.equal(norms_of(noisy.train())[0](x[:, :5]), norms_of(plain.train())[0](x[:, :5]))
+
+
 def test_the_mode_is_restored_when_a_batch_cannot_be_used():
     model = network().train()
     with pytest.raises(ValueError, match="more than 1 value"):
         precise.estimate(model, norms_of(model), ragged(data(3), [2, 1]))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
+    assert all(norm.noise for norm in norms_of(model))

@@ -273,16 +273,28 @@ def test_what_is_valid_can_be_built_and_runs(values):
     assert total_parameters(blueprint) == sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("affine", [True, False])
-def test_instance_norm_straight_before_the_mean_over_all_positions_is_refused(affine):
-    norm = {"name": "instance", "affine": affine}
-    error = refusal(architecture=CNN, norm=norm | {"position": "after_activation"})
-    assert (error["code"], error["pointer"]) == ("pooled_to_a_constant", "/norm/position")
-    for position in error["allowed"]:
-        assert make_spec(architecture=CNN, norm=norm | {"position": position})
-    pool = {"name": "pool", "pool": "max"}
-    assert make_spec(architecture=sequential({"name": "norm"}, pool), norm=norm)
-    assert (
-        refusal(architecture=sequential({"name": "norm"}, pool | {"pool": "avg"}), norm=norm)["code"]
-        == error["code"]
-    )
+UNTRACKED = {"name": "batch", "track": False}
+
+
+def test_without_running_averages_the_test_set_too_has_enough_values_of_each_channel():
+    error = refusal(norm=UNTRACKED, dataset={"name": "digits", "test_limit": 1})
+    assert (error["code"], error["pointer"]) == ("one_value_per_channel", "/dataset/test_limit")
+    assert error["allowed"] == "2 to 360"
+    assert all(words in error["message"] for words in ("site norm1 has 1", "at least 2", "leave out track: false"))
+    assert make_spec(norm=UNTRACKED, dataset={"name": "digits", "test_limit": 2})
+    assert make_spec(norm=UNTRACKED, dataset={"name": "digits"})
+
+
+@pytest.mark.parametrize(
+    ("norm", "architecture"),
+    [
+        ({"name": "batch"}, mlp(8)),
+        ({"name": "layer"}, mlp(8)),
+        (UNTRACKED, CNN),
+        # Tokens count as samples.
+        (UNTRACKED, {"name": "transformer", "patch": 4}),
+    ],
+    ids=str,
+)
+def test_one_test_sample_is_enough_for_running_averages_or_several_positions(norm, architecture):
+    assert make_spec(norm=norm, architecture=architecture, dataset={"name": "digits", "test_limit": 1})

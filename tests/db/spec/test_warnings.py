@@ -1,10 +1,13 @@
 """Warnings about valid specs: what each says, and that ordinary specs have none."""
 
 import pytest
+import torch
 
-from db.spec.warnings import RULES, warnings
+from db.spec.warnings import RULES, STANDARDIZED_LAYERS, warnings
+from models.build import build
 from models.catalog.registry import norms
 from tests.db.support import make_spec
+from worker.optim import norm_parameters
 
 CNN = {"name": "cnn", "channels": [4]}
 
@@ -71,6 +74,90 @@ def test_weight_decay_of_norms_is_spoken_of_where_there_is_something_to_decay():
     assert found(optimizer=DECAY, norm={"name": "batch", "affine": False}) == {}
 
 
+SKIP = {"name": "resnet", "depth": 8}
+
+
+@pytest.mark.parametrize(
+    ("norm", "architecture", "words"),
+    [
+        ("batch", CNN, "the scales of norms"),
+        ("dyt", CNN, "the scales of norms"),
+        ("weight", CNN, "the learned length of each filter"),
+        ("skip_init", SKIP, "the scalar of each residual branch"),
+    ],
+)
+def test_what_stands_in_for_a_norm_is_decayed_with_it(norm, architecture, words):
+    spec = make_spec(norm={"name": norm}, architecture=architecture, optimizer=DECAY)
+    (warning,) = warnings(spec)
+    assert (warning.code, warning.pointer) == ("decay_of_norms", "/optimizer/decay_norm")
+    assert f"pulls {words} towards 0" in warning.message
+    # It is what the optimizer keeps from decay otherwise.
+    assert len(list(norm_parameters(build(spec.blueprint())))) > 0
+
+
+@pytest.mark.parametrize("norm", ["spectral", "weight_standardization", "none"])
+def test_norms_without_learned_numbers_have_nothing_to_decay(norm):
+    spec = make_spec(norm={"name": norm}, architecture=CNN, optimizer=DECAY)
+    assert warnings(spec) == []
+    assert list(norm_parameters(build(spec.blueprint()))) == []
+
+
+def standardized(architecture, groups=None):
+    """Whether weight standardization is warned of in a network for images of 32x32."""
+    changes = {"dataset": {"name": "cifar10"}, "architecture": architecture}
+    return found(norm={"name": "weight_standardization", "groups": groups}, **changes) == {
+        "standardized_alone": "/norm/groups"
+    }
+
+
+def mlp(depth, activation="relu"):
+    return {"name": "mlp", "hidden": [16] * depth, "activation": activation}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "warned"),
+    [
+        (mlp(STANDARDIZED_LAYERS - 1), False),
+        (mlp(STANDARDIZED_LAYERS), True),
+        ({"name": "cnn", "channels": [8] * (STANDARDIZED_LAYERS - 1)}, False),
+        ({"name": "cnn", "channels": [8] * STANDARDIZED_LAYERS}, True),
+        ({"name": "resnet", "depth": 20}, True),
+        ({"name": "inception", "width": 0.1}, True),
+        ({"name": "transformer", "patch": 8, "depth": 1}, False),
+        ({"name": "transformer", "patch": 8, "depth": 2}, True),
+        # Bounded activations keep the values small however deep the network is.
+        (mlp(12, "tanh"), False),
+        (mlp(12, "sigmoid"), False),
+    ],
+    ids=str,
+)
+def test_weight_standardization_alone_is_warned_of_in_deep_networks(architecture, warned):
+    assert standardized(architecture) is warned
+    assert standardized(architecture, groups=4) is False
+
+
+def test_the_warning_of_weight_standardization_names_groups_as_the_way_out():
+    (warning,) = warnings(make_spec(norm={"name": "weight_standardization"}, architecture=mlp(6)))
+    assert warning.message.startswith("6 layers in a row have standardized weights")
+    assert "Give groups" in warning.message
+
+
+def outputs(architecture, groups=None):
+    """The largest value that a network with standardized weights begins with."""
+    torch.manual_seed(0)
+    norm = {"name": "weight_standardization", "groups": groups}
+    spec = make_spec(dataset={"name": "cifar10"}, architecture=architecture, norm=norm)
+    with torch.no_grad():
+        return build(spec.blueprint())(torch.randn(8, 3, 32, 32)).abs().max()
+
+
+def test_what_is_warned_of_blows_up_and_what_is_the_way_out_does_not():
+    assert outputs({"name": "resnet", "depth": 20}) > 1e12
+    assert outputs({"name": "resnet", "depth": 20}, groups=4) < 100
+    assert outputs(mlp(12)) > 1e5
+    assert outputs(mlp(12, "tanh")) < 100
+
+
 @pytest.mark.parametrize("norm", ["batch", "evonorm_b0", "layer", "none"])
 def test_accumulation_is_spoken_of_where_the_batch_is_normalized(norm):
     optimizer = {"name": "SGD", "accumulate": 4}
@@ -79,6 +166,6 @@ def test_accumulation_is_spoken_of_where_the_batch_is_normalized(norm):
     assert found(norm={"name": norm}, optimizer=optimizer | {"accumulate": 1}) == {}
 
 
-def test_every_warning_is_said_at_once():
+def test_every_warning_that_goes_with_the_others_is_said_at_once():
     optimizer = DECAY | {"accumulate": 2}
-    assert len(found(norm={"name": "sync_batch"}, batch_size=2, optimizer=optimizer)) == len(RULES) - 1
+    assert len(found(norm={"name": "sync_batch"}, batch_size=2, optimizer=optimizer)) == len(RULES) - 2

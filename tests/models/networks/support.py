@@ -1,4 +1,4 @@
-"""Convolutional networks to test with: every size and form with few channels, and norms of every form."""
+"""Networks of images to test with: every size and form with few channels, and norms of every form."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,10 +7,15 @@ from torch import Tensor, nn
 
 from models.blueprint import Blueprint, Init, NormChoice
 from models.catalog.architectures import ARCHITECTURES
-from models.catalog.names import InitName
+from models.catalog.names import ActivationName, InitName
+from models.kinds.containers import Residual
+from models.kinds.layers import Activation, Conv, Flatten, Linear, Pool
+from models.networks.cnn import cnn
 from models.networks.densenet import densenet
 from models.networks.inception import inception
+from models.networks.mlp import mlp
 from models.networks.resnet import resnet
+from models.networks.sequential import INFERRED, SITE, declared, sequential
 from models.networks.vgg import vgg
 
 Network = Callable[..., Blueprint]
@@ -54,6 +59,25 @@ FAMILIES: dict[str, Network] = {
     "resnet-imagenet": of(resnet, (3, 64, 64), depth=18, width=8),
     "densenet": of(densenet, depth=22, growth=8, bottleneck=True),
     "inception": of(inception, width=0.125),
+}
+_RELU = Activation(activation=ActivationName.RELU)
+_CONV = Conv(inputs=INFERRED, outputs=8, kernel=3, padding=1)
+#: Those whose layers a spec lists.
+LISTED: dict[str, Network] = {
+    "mlp": of(mlp, hidden=(32, 16)),
+    "cnn": of(cnn, channels=(8, 16)),
+    "sequential": of(
+        sequential,
+        layers=[
+            _CONV,
+            SITE,
+            _RELU,
+            Residual(branch=declared([_CONV, SITE, _RELU])),
+            Pool(pool="avg", kernel=4, stride=4),
+            Flatten(),
+            Linear(inputs=INFERRED, outputs=10),
+        ],
+    ),
 }
 NORMS = {
     "batch": NormChoice(name="batch"),
