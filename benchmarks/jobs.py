@@ -91,7 +91,7 @@ class Installation:
             spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
         device = torch.device("cpu")
         reporter = DatabaseReporter(self.database, Store(self.settings.store_url), hold, spec)
-        reporter.environment(describe(device), self.cached.digest)
+        reporter.environment(describe(device, spec.precision), self.cached.digest)
         with own_kernels():
             run = make_run(spec, self.cached, device)
             asked = count()
