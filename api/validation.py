@@ -3,7 +3,7 @@
 What is allowed is read from the JSON schema of the body, so that it is said once, in the models.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from api.problems import FieldError, suggest
@@ -36,7 +36,12 @@ def field_errors(errors: Sequence[Mapping[str, Any]], schema: Schema | None) -> 
         known = result.setdefault(made.pointer, made)
         if known.message != made.message:  # the branches of a union each say what they would take
             known.message = f"{known.message} Or: {made.message}"
-    return list(result.values())
+    return [made for made in result.values() if not _follows_from_items(made, result)]
+
+
+def _follows_from_items(made: FieldError, others: Iterable[str]) -> bool:
+    """Whether a list only seems too short because the items that are wrong do not count."""
+    return made.code == "too_short" and any(other.startswith(f"{made.pointer}/") for other in others)
 
 
 def _query_error(error: Mapping[str, Any], location: Sequence[Any]) -> FieldError:

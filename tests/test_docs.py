@@ -1,11 +1,14 @@
 """The documentation says what the code does."""
 
+import json
 import re
 
 import pytest
 
 from docs import catalog
 from models.catalog.registry import architectures, norms
+from models.shapes import sites
+from tests.db.support import make_spec
 from tests.services import ROOT
 
 
@@ -28,3 +31,12 @@ def test_links_lead_to_files_that_are_there(page):
     targets = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
     local = [target for target in targets if target and "://" not in target]
     assert all((folder / target).exists() for target in local), local
+
+
+def test_the_network_that_the_readme_declares_is_one():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = (
+        block for block in re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL) if "sequential" in block
+    )
+    spec = make_spec(**json.loads("{" + block + "}"))
+    assert [site.name for site in sites(spec.blueprint())] == ["norm1", "residual3.norm1"]

@@ -20,7 +20,8 @@ def estimate(
 
     The population form of Wu & Johnson 2021 (arXiv 2105.07576): mean = E[mean_B] and
     variance = E[mean_B^2 + var_B] - mean^2, weighted by the number of values, so that ragged batches count
-    for what they hold. Exact for the first norm; a deeper one sees inputs that batch statistics normalized.
+    for what they hold. Exact for the first norm; a deeper one sees inputs that batch statistics normalized, in
+    batch renormalization too: corrected towards running averages that lag, they would be of another scale.
     Leaves parameters and running averages alone; modes are the caller's to restore.
     """
     counts = [0] * len(norms)
@@ -28,7 +29,7 @@ def estimate(
     values = [0] * len(norms)
     hooks = [norm.register_forward_hook(_count_values(values, index)) for index, norm in enumerate(norms)]
     try:
-        with batch_statistics(model, norms):
+        with batch_statistics(model, norms), _without_corrections(norms):
             for inputs, _ in batches if norms else ():
                 model(inputs)
                 raw = [norm.raw_moments(n) * n for norm, n in zip(norms, values, strict=True)]
@@ -65,6 +66,18 @@ def batch_statistics(model: nn.Module, norms: Sequence[RunningNorm]) -> Iterator
         model.train(was_training)
         for norm, noise in zip(norms, was_noisy, strict=True):
             norm.noise = noise
+
+
+@contextmanager
+def _without_corrections(norms: Sequence[RunningNorm]) -> Iterator[None]:
+    before = [norm.corrects for norm in norms]
+    for norm in norms:
+        norm.corrects = False
+    try:
+        yield
+    finally:
+        for norm, corrects in zip(norms, before, strict=True):
+            norm.corrects = corrects
 
 
 @contextmanager

@@ -94,6 +94,9 @@ class RunningNorm(AffineNorm):
 
     #: Whether train mode adds the noise that a norm may have of its own; off where batch statistics are measured.
     noise: bool = True
+    #: Whether train mode corrects towards the running averages, in a norm that does; off where what should take
+    #: their place is estimated.
+    corrects: bool = True
 
     num_batches_tracked: Tensor
     #: What `seen` says, once it has been read from the buffer.

@@ -65,7 +65,7 @@ class BatchRenorm(RunningNorm):
         mean, var = channel_moments(widened(x))
         self.batch_mean.copy_(mean)
         self.batch_std.copy_((var + self.eps).sqrt())
-        r_max, d_max = self.limits()
+        r_max, d_max = self.limits() if self.corrects else (1.0, 0.0)
         r = (self.batch_std / self.running_std).clamp(1 / r_max, r_max)
         d = ((self.batch_mean - self.running_mean) / self.running_std).clamp(-d_max, d_max)
         return r, d

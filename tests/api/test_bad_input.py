@@ -234,3 +234,11 @@ def test_a_wrong_query_parameter_of_a_job_is_named(http, path, pointer):
 def test_unknown_addresses_and_methods_are_problems_too(http):
     assert problem(http.get("/v1/nothing"), 404)["code"] == "not_found"
     assert problem(http.delete("/v1/jobs"), 405)["code"] == "method_not_allowed"
+
+
+def test_wrong_items_do_not_make_their_list_too_short(http):
+    architecture = {"name": "mlp", "hidden": [70_000, 0]}
+    errors = http.post("/v1/jobs", json={**SPEC, "architecture": architecture}).json()["errors"]
+    assert [error["pointer"] for error in errors] == ["/architecture/hidden/0", "/architecture/hidden/1"]
+    (error,) = http.post("/v1/jobs", json={**SPEC, "architecture": architecture | {"hidden": []}}).json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/architecture/hidden", "too_short")

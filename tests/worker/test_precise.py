@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models.norms.batch import BatchNorm
 from models.norms.noisy import NoisyBatchNorm
-from tests.worker.support import assert_same_state, full_state
+from tests.worker.support import assert_same_state, full_state, trained
 from worker import precise
 from worker.precise import Population
 
@@ -83,6 +83,17 @@ def test_an_estimate_leaves_parameters_running_averages_mode_and_generators_alon
     before = full_state(model)
     precise.estimate(model, norms_of(model), ragged(data(40), [20, 20]))
     assert_same_state(full_state(model), before)
+
+
+def test_renormalized_networks_are_measured_without_the_correction_towards_averages_that_lag(digits):
+    """Twenty steps leave the running averages of a deep network far behind."""
+    norm = {"name": "batch_renorm"}
+    architecture = {"name": "mlp", "hidden": [100] * 6}
+    run, _ = trained(digits, norm=norm, architecture=architecture, batch_size=60, steps=20)
+    metrics = run.evaluator.evaluate()
+    assert metrics["gap/precise/loss"] < 1
+    assert metrics["gap/precise/loss"] < metrics["gap/train_mode_large/loss"]  # which is corrected, as in training
+    assert all(norm.corrects for norm in run.averages.norms)
 
 
 def populations(model: nn.Module) -> list[Population]:
