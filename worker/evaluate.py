@@ -43,8 +43,8 @@ class Evaluator:
         was_training = self._model.training
         self._model.eval()
         try:
-            # A recurrent layer begins with noise where batch norm uses the batch: training must not notice that there
-            # was an evaluation.
+            # A recurrent layer begins with noise where batch norm uses the batch: training must not notice that
+            # there was an evaluation.
             with torch.random.fork_rng(_cuda_devices(self._data.test)):
                 metrics = self._measure("test", self._eval_batches(self._data.test))
                 for mode in self._modes:
