@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import services
+
+# The same examples on every run, so that a failure is of the change at hand; `--hypothesis-profile=explore` looks
+# for new ones. No deadlines: a busy machine is not a bug.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
 MISSING: set[str] = set()

@@ -99,8 +99,8 @@ class RunningNorm(AffineNorm):
     corrects: bool = True
 
     num_batches_tracked: Tensor
-    #: What `seen` says, once it has been read from the buffer.
-    _seen: int | None = None
+    #: What `seen` says; None between the load of a state and the next question.
+    _seen: int | None = 0
 
     def __init__(
         self, features: int, *, momentum: float | None, eps: float, affine: bool, steps: int | None = None

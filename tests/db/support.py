@@ -16,7 +16,7 @@ from db.spec.job import JobSpec
 from db.tables import Attempt, Event, Job
 
 #: For properties of a database: every example makes a job of its own in the test's database.
-properties = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+properties = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 LEASE_SECONDS = 30.0
 

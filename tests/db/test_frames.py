@@ -41,7 +41,7 @@ def assert_same(one: Summary, other: Summary) -> None:
     assert (np.nan_to_num(abs(one.mean - other.mean)) <= 1e-12 * scale).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(table=tables, data=st.data())
 def test_a_summary_of_summaries_is_the_summary_of_their_rows(table, data):
     frame = frame_of(table)
@@ -53,7 +53,7 @@ def test_a_summary_of_summaries_is_the_summary_of_their_rows(table, data):
     assert_same(merge(summarize(frame, starts), outer), summarize(frame, starts[outer]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(table=tables, cut=st.integers(1, 39))
 def test_summaries_of_consecutive_rows_join(table, cut):
     frame = frame_of(table)
@@ -62,7 +62,7 @@ def test_summaries_of_consecutive_rows_join(table, cut):
     assert_same(joined, finest(frame))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(table=tables, runs=st.integers(1, 40))
 def test_a_summary_survives_its_bytes(table, runs):
     frame = frame_of(table)

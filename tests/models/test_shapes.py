@@ -52,7 +52,7 @@ def outputs_by_name(module: nn.Module, blueprint: Blueprint, batch: int) -> dict
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(blueprint=networks(), batch=st.integers(2, 5))
 def test_layers_parameters_and_sites_equal_those_of_the_built_module(blueprint, batch):
     module = build(blueprint)
@@ -68,7 +68,7 @@ def test_layers_parameters_and_sites_equal_those_of_the_built_module(blueprint, 
         assert site.positions == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(blueprint=networks())
 def test_dotted_names_of_the_state_dict_are_those_of_the_blueprint(blueprint):
     owners = {name.rpartition(".")[0] for name in build(blueprint).state_dict()}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from pydantic import ValidationError
 
 from db.spec.job import JobSpec, units_to_record
@@ -242,7 +242,7 @@ def test_a_network_of_hostile_size_is_looked_at_in_no_time():
     assert total_parameters(spec.blueprint()) > 10**12
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=specs())
 def test_any_network_with_any_norm_is_valid_or_refused_by_a_rule(values):
     try:
@@ -259,8 +259,17 @@ def test_any_network_with_any_norm_is_valid_or_refused_by_a_rule(values):
     assert all(warning.pointer.startswith("/") for warning in warnings(spec))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(values=specs())
+@example(
+    values={
+        "dataset": {"name": "digits"},
+        "architecture": {"name": "mlp", "hidden": [1]},
+        "norm": {"name": "batch_renorm"},
+        "batch_size": 2,
+        "steps": 10,
+    }
+)
 def test_what_is_valid_can_be_built_and_runs(values):
     try:
         blueprint = JobSpec.model_validate(values).blueprint()

@@ -167,7 +167,7 @@ def limited(samples: int, batch_size: int) -> JobSpec:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(samples=st.integers(2, 300), data=st.data())
 def test_steps_of_an_epoch_equal_its_batches(samples, data):
     size = data.draw(st.integers(2, samples))
@@ -185,7 +185,7 @@ def test_a_ragged_batch_counts_and_a_single_sample_joins_the_one_before(size, st
     assert make_spec(batch_size=size, steps=None, epochs=3).resolved().steps == 3 * steps
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(size=st.integers(2, 1437), epochs=st.integers(1, 5), accumulate=st.integers(1, 1024))
 def test_epochs_are_rounded_down_to_whole_steps_and_those_of_less_than_one_are_refused(size, epochs, accumulate):
     optimizer = {"name": "SGD", "accumulate": accumulate}

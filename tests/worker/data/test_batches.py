@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 seeds = st.integers(0, 2**63 - 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(samples=st.integers(2, 200), data=st.data(), seed=seeds, epoch=st.integers(1, 1000))
 def test_an_epoch_is_a_permutation_in_full_batches_but_for_the_last(samples, data, seed, epoch):
     size = data.draw(st.integers(2, samples))
