@@ -1,8 +1,11 @@
 """How good the network is in eval mode, and how that differs from train mode."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -10,6 +13,15 @@ from models.memory import EVAL_BATCH, LARGE_BATCH
 from models.norms.base import Normalization, RunningNorm
 from worker import precise
 from worker.data.batches import Data, Samples
+from worker.ema import Ema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Metrics by name; and what was found at each site, name to (values) or (time steps, values)."""
+
+    metrics: dict[str, float]
+    sites: dict[str, dict[str, NDArray[np.floating]]]
 
 
 class Evaluator:
@@ -37,8 +49,8 @@ class Evaluator:
         self._uses_batch = any(norm.uses_batch for norm in norms)
 
     @torch.no_grad()
-    def evaluate(self) -> dict[str, float]:
-        """Metrics by name; the model is left in the mode it was in."""
+    def evaluate(self, ema: Ema | None = None) -> Evaluation:
+        """Of the model and of its averaged copy; both are left in the mode they were in."""
         measures = {"eval": self._eval_mode, "train": self._train_mode, "precise": self._precise}
         was_training = self._model.training
         self._model.eval()
@@ -49,7 +61,7 @@ class Evaluator:
                 metrics = self._measure("test", self._eval_batches(self._data.test))
                 for mode in self._modes:
                     metrics |= measures[mode]()
-                return metrics
+                return Evaluation(metrics=metrics, sites={})
         finally:
             self._model.train(was_training)
 

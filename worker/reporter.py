@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -86,6 +86,12 @@ class DatabaseReporter:
 
     def statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
         self._queue.put(lambda: self._add_statistics(site, steps, moments, percentiles))
+
+    def population(self, site: str, step: int, values: Series) -> None:
+        """Not kept yet."""
+
+    def probe(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        """Not kept yet."""
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         self._queue.put(lambda: self._save(snapshot))

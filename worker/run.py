@@ -27,9 +27,12 @@ from worker.data import batches, cache
 from worker.data.batches import Data
 from worker.data.cache import CachedData
 from worker.device import choose_device, describe, in_precision
+from worker.ema import Ema
 from worker.errors import TrainingError
 from worker.evaluate import Evaluator
+from worker.objective import Classification
 from worker.optim import make_optimizer
+from worker.probes.base import Probes
 from worker.recorder import StepRecorder
 from worker.reporter import DatabaseReporter, patiently
 from worker.seeding import seed_everything
@@ -116,6 +119,9 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
         forward=in_precision(model, spec.precision, device),
         optimizer=optimizer,
         averages=averages,
+        objective=Classification(),
+        probes=Probes(),
+        ema=None if spec.ema is None else Ema(model, decay=spec.ema.decay, use_buffers=spec.ema.use_buffers),
         recorder=StepRecorder(spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
         statistics=SiteStatistics(
             model, sites(blueprint), averages, units_to_record(spec), spec.statistics.percentiles
@@ -156,6 +162,7 @@ def make_plan(spec: JobSpec) -> Plan:
         evaluate_every=resolved.evaluate.every or 1,
         statistics_every=spec.statistics.every,
         checkpoint_every=spec.checkpoint.every,
+        freeze_after=getattr(spec.norm, "freeze_after", None),
     )
 
 

@@ -108,6 +108,7 @@ class SiteStatistics:
             for name, norm in norms.items()
             if name in self._percentiles or name not in self._running
         }
+        self._latest_samples = 0
         self._clear()
 
     def _clear(self) -> None:
@@ -129,11 +130,15 @@ class SiteStatistics:
             for hook in hooks:
                 hook.remove()
 
+    def observe(self, step: int, samples: int) -> None:
+        """One batch of a step is through, and the running averages have moved."""
+        self._latest_samples = samples
+
     @torch.no_grad()
-    def take(self, step: int, samples: int) -> None:
-        """Record a step whose (last) batch had `samples` samples, after the running averages have moved."""
+    def take(self, step: int) -> None:
+        """Record a step, before the optimizer moves the weights."""
         self._steps.append(step)
-        self._samples.append(samples)
+        self._samples.append(self._latest_samples)
         self._copies.append(self._averages.copy())
         for name, moments in self._moments.items():
             apart = self._apart.get(name)

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from models.norms.running import RunningAverages
 from worker.data.batches import Data, Samples, epoch_batches
+from worker.ema import Ema
 from worker.errors import Diverged
 from worker.evaluate import Evaluator
+from worker.objective import Objective
+from worker.probes.base import Probes, State
 from worker.recorder import StepRecorder
 from worker.statistics import Forward, SiteStatistics
 
@@ -48,6 +50,12 @@ class Reporter(Protocol):
     def statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
         """Rows of one site: name to (rows, values) or (rows, time steps, values), and to (rows, units)."""
 
+    def population(self, site: str, step: int, values: Mapping[str, NDArray[np.floating]]) -> None:
+        """What an evaluation found at one site: name to (values) or (time steps, values)."""
+
+    def probe(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        """What one probe measured at one step."""
+
     def checkpoint(self, snapshot: Snapshot) -> None:
         """A state to keep."""
 
@@ -64,6 +72,8 @@ class Plan:
     evaluate_every: int
     statistics_every: int
     checkpoint_every: int
+    #: Steps after which norms with running averages are frozen; none for never.
+    freeze_after: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +87,13 @@ class Run:
     forward: Forward
     optimizer: torch.optim.Optimizer
     averages: RunningAverages
+    objective: Objective
     recorder: StepRecorder
     statistics: SiteStatistics
+    probes: Probes
     evaluator: Evaluator
+    #: Averaged weights, where the job has any.
+    ema: Ema | None = None
 
 
 def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool:
@@ -95,6 +109,8 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
             flush(run, reporter)
             reporter.progress(step - 1, epoch, speed.samples_per_second())
             return False
+        if step - 1 == plan.freeze_after:
+            run.averages.freeze()
         train_step(run, step, parts)
         speed.count(sum(map(len, parts)))
         last = step == plan.steps
@@ -124,15 +140,29 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     for part in parts:
         inputs, targets = run.data.train.batch(part)
-        logits = run.statistics.watch(run.forward, inputs) if recorded else run.forward(inputs)
-        loss = F.cross_entropy(logits, targets)
+        outputs = run.statistics.watch(run.forward, inputs) if recorded else run.forward(inputs)
+        loss = run.objective.minimized(outputs, targets)
         share = len(part) / samples
         (loss if share == 1 else loss * share).backward()
         run.averages.update()
-        run.recorder.record(step, loss, logits, targets)
-    run.optimizer.step()
+        run.statistics.observe(step, len(part))
+        run.recorder.record(step, loss, outputs, targets)
     if recorded:
-        run.statistics.take(step, len(parts[-1]))
+        run.statistics.take(step)
+    before = run.probes.copy(step, run.model)
+    run.optimizer.step()
+    if run.ema is not None:
+        run.ema.update(run.model)
+    if before is not None:
+        state = State(
+            before=before,
+            after=run.model,
+            inputs=inputs,
+            targets=targets,
+            lr=run.optimizer.param_groups[0]["lr"],
+            objective=run.objective,
+        )
+        run.probes.measure(step, state)
 
 
 def schedule(plan: Plan, samples: Samples) -> Iterator[tuple[int, int, list[Tensor]]]:
@@ -159,13 +189,18 @@ def flush(run: Run, reporter: Reporter) -> None:
     diverged = train_rows.diverged
     for rows in run.statistics.flush(last_step=diverged.step if diverged else None):
         reporter.statistics(rows.site, rows.steps, rows.moments, rows.percentiles)
+    for row in run.probes.flush():
+        reporter.probe(row.name, row.step, row.values)
     if diverged is not None:
         raise diverged
 
 
 def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float) -> None:
     """Report the metrics of every mode, the learning rate and the speed."""
-    metrics = run.evaluator.evaluate()
+    evaluation = run.evaluator.evaluate(run.ema)
+    for site, values in evaluation.sites.items():
+        reporter.population(site, step, values)
+    metrics = dict(evaluation.metrics)
     metrics["lr"] = run.optimizer.param_groups[0]["lr"]
     metrics["samples_per_second"] = samples_per_second
     reporter.metrics("evaluation", [step], {name: np.array([value]) for name, value in metrics.items()})

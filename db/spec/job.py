@@ -8,12 +8,14 @@ from pydantic import Field, StringConstraints, model_validator
 
 from db.spec import rules
 from db.spec.architectures.union import Architecture
+from db.spec.averaging import Ema
 from db.spec.base import Count, Part
 from db.spec.dataset import Dataset
 from db.spec.errors import spec_error
 from db.spec.norms.other import NoNorm
 from db.spec.norms.union import Norm
 from db.spec.optimizer import SGD, Optimizer
+from db.spec.probes import Landscape, Probe
 from db.spec.recording import Checkpoint, Evaluate, Record, Statistics
 from models.blueprint import Blueprint
 from models.shapes import sites
@@ -36,6 +38,8 @@ class JobSpec(Part):
     architecture: Architecture
     norm: Norm = NoNorm()
     optimizer: Optimizer = SGD()
+    ema: Ema | None = None
+    """Averaged weights, evaluated as ema/...; null for none."""
     batch_size: Count
     steps: Annotated[int, Field(strict=True, ge=1, le=MAX_STEPS)] | None = None
     """Optimizer steps."""
@@ -48,6 +52,7 @@ class JobSpec(Part):
     record: Record = Record()
     evaluate: Evaluate = Evaluate()
     statistics: Statistics = Statistics()
+    probes: Annotated[tuple[Probe, ...], Field(max_length=8)] = ()
     checkpoint: Checkpoint = Checkpoint()
     export: tuple[Literal["safetensors"], ...] = ("safetensors",)
 
@@ -100,6 +105,17 @@ class JobSpec(Part):
     def _check_network(self) -> Self:
         rules.check_norm(self)
         rules.check_sites(self, rules.check_shapes(self))
+        return self
+
+    @model_validator(mode="after")
+    def _check_probes(self) -> Self:
+        names = [probe.name for probe in self.probes]
+        if len(set(names)) < len(names):
+            raise spec_error("not_distinct", "/probes", "A probe is named twice; its results go by its name.")
+        for index, probe in enumerate(self.probes):
+            if isinstance(probe, Landscape) and probe.high <= probe.low:
+                message = f"The largest step ({probe.high:g}) must be larger than the smallest ({probe.low:g})."
+                raise spec_error("not_in_order", f"/probes/{index}/high", message)
         return self
 
     @model_validator(mode="after")

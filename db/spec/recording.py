@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from db.spec.base import Count, Part
+from db.spec.base import Count, Flag, Part
 from db.spec.errors import spec_error
 
 Mode = Literal["eval", "train", "precise"]
@@ -26,6 +26,9 @@ class Evaluate(Part):
     modes: tuple[Mode, ...] = ("eval", "train", "precise")
     train_samples: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 2000
     """Size of the fixed training subset."""
+    population: Literal["batch", "sequential"] = "batch"
+    """How population statistics are estimated: in one pass with batch statistics, or layer by layer in eval mode,
+    which is exact for every layer and takes a pass for each."""
 
 
 class Statistics(Part):
@@ -33,6 +36,9 @@ class Statistics(Part):
 
     every: Count = 100
     """The last step is always recorded."""
+    details: Flag = True
+    """Record what costs more than moments too: dead and saturated shares, norms of weights and gradients,
+    percentiles."""
     percentiles: Annotated[
         tuple[Annotated[float, Field(strict=True, ge=0, le=100)], ...], Field(max_length=16)
     ] = (15, 50, 85)

@@ -46,6 +46,7 @@ class RunningAverages:
                 self._places[norm][moment] = slice(end, end + batch.numel())
                 end += batch.numel()
         self._groups = list(self._make_groups())
+        self.frozen = False
 
     def _make_groups(self) -> Iterator[_Group]:
         for _, same in groupby(self.norms, key=_group_key):
@@ -66,6 +67,10 @@ class RunningAverages:
             # Counted here, not on the device: one addition a step in place of one a layer.
             group.seen += norm.updates()
             group.tell()
+
+    def freeze(self) -> None:
+        """Train mode normalizes by the running averages from now on; these, scales and shifts stay as they are."""
+        self.frozen = True
 
     def settle(self) -> None:
         """Write the count of updates into the buffers; call before the state is read."""

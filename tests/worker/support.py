@@ -23,6 +23,8 @@ class Kept:
         self.streams: dict[str, list[tuple[list[int], dict[str, np.ndarray]]]] = {}
         self.sites: dict[str, list[tuple[list[int], dict[str, np.ndarray], dict[str, np.ndarray]]]] = {}
         self.progresses: list[tuple[int, int, float]] = []
+        self.populations: dict[str, list[tuple[int, dict[str, np.ndarray]]]] = {}
+        self.probes: dict[str, list[tuple[int, dict[str, float]]]] = {}
         self.snapshots: list[Snapshot] = []
 
     def first_step(self) -> None:
@@ -39,6 +41,14 @@ class Kept:
     def statistics(self, site: str, steps, moments, percentiles) -> None:
         self.calls.append(f"statistics {site}")
         self.sites.setdefault(site, []).append((list(steps), dict(moments), dict(percentiles)))
+
+    def population(self, site: str, step: int, values) -> None:
+        self.calls.append(f"population {site}")
+        self.populations.setdefault(site, []).append((step, dict(values)))
+
+    def probe(self, name: str, step: int, values) -> None:
+        self.calls.append(f"probe {name}")
+        self.probes.setdefault(name, []).append((step, dict(values)))
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         self.calls.append(f"checkpoint {snapshot.step}")

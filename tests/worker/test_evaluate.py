@@ -61,14 +61,14 @@ def stock_copy(model: nn.Module) -> nn.Module:
 
 
 def test_eval_mode_numbers_are_those_of_a_stock_network_on_the_running_averages(run):
-    found = run.evaluator.evaluate()
+    found = run.evaluator.evaluate().metrics
     stock = stock_copy(run.model).eval()
     assert_equal(found, "test", measure(stock, run.data.test))
     assert_equal(found, "gap/eval_mode", measure(stock, run.data.gap))
 
 
 def test_train_mode_numbers_are_those_of_a_stock_network_on_batch_statistics(run):
-    found = run.evaluator.evaluate()
+    found = run.evaluator.evaluate().metrics
     stock = stock_copy(run.model).train()
     assert_equal(found, "gap/train_mode", measure(stock, run.data.gap, run.plan.batch_size))
     assert_equal(found, "gap/train_mode_large", measure(stock, run.data.gap, LARGE_BATCH))
@@ -78,13 +78,13 @@ def test_batch_statistics_of_noisy_batch_norm_are_measured_without_noise(digits)
     noisy, _ = trained(digits, norm={"name": "noisy_batch"}, steps=5)
     plain = make_run(digits)
     plain.model.load_state_dict(noisy.model.state_dict())
-    assert noisy.evaluator.evaluate() == plain.evaluator.evaluate()
+    assert noisy.evaluator.evaluate().metrics == plain.evaluator.evaluate().metrics
 
 
 def test_precise_numbers_are_those_of_population_statistics_in_place_of_running_ones(digits):
     """With batches of the whole subset, statistics of the whole subset are the population's."""
     run, _ = trained(digits, batch_size=1437, steps=5)
-    found = run.evaluator.evaluate()
+    found = run.evaluator.evaluate().metrics
     stock = stock_copy(run.model)
     for layer in stock:
         if isinstance(layer, nn.BatchNorm1d):
@@ -101,9 +101,9 @@ def test_an_evaluation_leaves_everything_bit_identical(digits, norm, training):
     run, _ = trained(digits, norm={"name": norm}, steps=5)
     run.model.train(training)
     before = full_state(run.model)
-    first = run.evaluator.evaluate()
+    first = run.evaluator.evaluate().metrics
     assert_same_state(full_state(run.model), before)
-    assert run.evaluator.evaluate() == first
+    assert run.evaluator.evaluate().metrics == first
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_an_evaluation_leaves_everything_bit_identical(digits, norm, training):
 @pytest.mark.parametrize("norm", ["batch", "none"])
 def test_the_metrics_are_those_of_the_modes_that_are_asked_for(digits, norm, modes, expected):
     run = make_run(digits, norm={"name": norm}, evaluate={"modes": modes})
-    found = run.evaluator.evaluate()
+    found = run.evaluator.evaluate().metrics
     assert set(found) == expected
     assert all(math.isfinite(value) for value in found.values())
 
 
 def test_the_modes_that_are_left_out_do_not_change_the_others(run):
-    whole = run.evaluator.evaluate()
+    whole = run.evaluator.evaluate().metrics
     for modes in (["eval"], ["train"], ["precise"]):
         some = Evaluator(run.model, run.data, batch_size=run.plan.batch_size, modes=modes).evaluate()
         assert some == {name: whole[name] for name in some}
@@ -138,14 +138,14 @@ def test_the_modes_that_are_left_out_do_not_change_the_others(run):
 def test_large_batches_are_measured_only_where_the_subset_holds_one(digits, norm, samples, has_large):
     run = make_run(digits, norm={"name": norm}, evaluate={"train_samples": samples})
     assert len(run.data.gap) == samples
-    assert ("gap/train_mode_large/loss" in run.evaluator.evaluate()) is has_large
+    assert ("gap/train_mode_large/loss" in run.evaluator.evaluate().metrics) is has_large
 
 
 def batches_of(evaluator: Evaluator, model: nn.Module) -> tuple[dict[str, float], set[int]]:
     """The metrics of an evaluation, and the sizes of the batches that went through the network."""
     sizes = set()
     with model.register_forward_pre_hook(lambda module, inputs: sizes.add(len(inputs[0]))):
-        return evaluator.evaluate(), sizes
+        return evaluator.evaluate().metrics, sizes
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
@@ -203,7 +203,7 @@ def test_nothing_stays_behind_after_a_batch_of_an_evaluation(digits):
 
 def test_a_net_without_norms_has_the_same_number_in_every_mode(digits):
     run, _ = trained(digits, norm={"name": "none"}, steps=20)
-    found = run.evaluator.evaluate()
+    found = run.evaluator.evaluate().metrics
     for key in ("loss", "accuracy"):
         gap = {found[name] for name in found if name.startswith("gap/") and name.endswith(key)}
         assert gap == {found[f"gap/eval_mode/{key}"]}
@@ -215,6 +215,6 @@ def test_a_network_without_a_finite_number_is_measured_all_the_same(digits):
     run = make_run(digits)
     with torch.no_grad():
         run.model.output.weight.fill_(math.nan)
-    found = run.evaluator.evaluate()
+    found = run.evaluator.evaluate().metrics
     assert np.isnan(found["test/loss"])
     assert 0 <= found["test/accuracy"] <= 1

@@ -33,7 +33,8 @@ def record(
         )
     statistics.watch(model, torch.randn(samples, *blueprint.input_shape) * 2 + 1)
     averages.update()
-    statistics.take(7, samples)
+    statistics.observe(7, samples)
+    statistics.take(7)
     return {rows.site: rows for rows in statistics.flush()}, taken, model
 
 

@@ -90,7 +90,7 @@ def test_renormalized_networks_are_measured_without_the_correction_towards_avera
     norm = {"name": "batch_renorm"}
     architecture = {"name": "mlp", "hidden": [100] * 6}
     run, _ = trained(digits, norm=norm, architecture=architecture, batch_size=60, steps=20)
-    metrics = run.evaluator.evaluate()
+    metrics = run.evaluator.evaluate().metrics
     assert metrics["gap/precise/loss"] < 1
     assert metrics["gap/precise/loss"] < metrics["gap/train_mode_large/loss"]  # which is corrected, as in training
     assert all(norm.corrects for norm in run.averages.norms)

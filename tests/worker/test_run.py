@@ -55,7 +55,7 @@ def test_data_is_scaled_to_one_and_limited_as_the_spec_says(digits):
 def test_the_gap_subset_holds_at_least_one_batch(digits):
     run = make_run(digits, batch_size=500, evaluate={"train_samples": 50})
     assert len(run.data.gap) == 500
-    assert "gap/train_mode/loss" in run.evaluator.evaluate()
+    assert "gap/train_mode/loss" in run.evaluator.evaluate().metrics
 
 
 @pytest.mark.parametrize(

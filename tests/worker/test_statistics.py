@@ -52,7 +52,8 @@ class Recording:
         for handle in handles:
             handle.remove()
         self.averages.update()
-        self.statistics.take(step, len(x))
+        self.statistics.observe(step, len(x))
+        self.statistics.take(step)
         for name in self.inputs:
             site = self.model.get_submodule(name)
             if not isinstance(site, Identity):
@@ -141,7 +142,8 @@ def test_moments_of_images_are_over_every_position():
     statistics = SiteStatistics(model, [site], RunningAverages(model.modules()), {"norm": [2]}, [50])
     x = torch.randn(6, 3, 4, 5) * 2 - 1
     y = statistics.watch(model.train(), x)
-    statistics.take(1, len(x))
+    statistics.observe(1, len(x))
+    statistics.take(1)
     (rows,) = statistics.flush()
     np.testing.assert_allclose(rows.moments["train.var"][0], by_channel(x).var(axis=0), rtol=1e-5)
     np.testing.assert_allclose(rows.percentiles["50"][0], np.median(by_channel(y)[:, [2]], axis=0), rtol=1e-5)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from db.spec.base import Flag, Part, PositiveFloat
+from db.spec.base import Count, Flag, Part, PositiveFloat
 from models.blueprint import NormChoice
 from models.catalog.names import Position
 from models.kinds.base import Options
@@ -15,9 +15,9 @@ Groups = Annotated[int, Field(strict=True, ge=1, le=65_536)]
 
 
 class NormPart(Part):
-    """A norm. Its fields but for `name` and `position` are the keyword arguments of its layer."""
+    """A norm. Its fields but for `NOT_OPTIONS` are the keyword arguments of its layer."""
 
-    NOT_OPTIONS: ClassVar[frozenset[str]] = frozenset({"name", "position"})
+    NOT_OPTIONS: ClassVar[frozenset[str]] = frozenset({"name", "position", "freeze_after"})
 
     name: str
 
@@ -55,3 +55,6 @@ class BatchNormPart(AffineNorm):
     momentum: Momentum | None = 0.1
     """Weight of the newest batch in the running averages (torch's convention, not Keras's); null weighs every
     batch the same."""
+    freeze_after: Count | None = None
+    """After so many optimizer steps train mode normalizes by the running averages too, and these, scale and shift
+    stay as they are; null for never."""

@@ -39,4 +39,4 @@ def test_the_exported_config_prepares_raw_values_as_the_job_did(digits):
 
 def test_a_standardized_job_learns(digits):
     run, _ = trained(digits, dataset=STANDARDIZED, architecture={"name": "mlp", "hidden": [32, 32]}, steps=100)
-    assert run.evaluator.evaluate()["test/accuracy"] > 0.8
+    assert run.evaluator.evaluate().metrics["test/accuracy"] > 0.8

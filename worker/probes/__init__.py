@@ -1,0 +1,1 @@
+"""Measurements on a frozen copy of a run's state."""
