@@ -24,7 +24,7 @@ from db.frames import (
 from db.lease import Hold
 from db.tables import Attempt, Chunk
 
-METRICS, STATISTICS = "metrics", "statistics"
+METRICS, STATISTICS, PROBES = "metrics", "statistics", "probes"
 
 #: job, kind, stream, attempt, number.
 ChunkKey = tuple[str, str, str, int, int]

@@ -132,7 +132,7 @@ class Chunk(Base):
 
     __tablename__ = "chunks"
     __table_args__ = (
-        CheckConstraint("kind IN ('metrics', 'statistics')", "kind"),
+        CheckConstraint("kind IN ('metrics', 'statistics', 'probes')", "kind"),
         CheckConstraint("rows > 0 AND first_step <= last_step AND number >= 0", "not_empty"),
         _attempt_key(),
     )
