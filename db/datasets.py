@@ -11,29 +11,43 @@ from models.catalog.registry import load_plugins
 GROUP = "normlab.datasets"
 
 
+class Task(StrEnum):
+    """What a data set is for."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+
+
 class DatasetName(StrEnum):
     """The data sets that come with normlab, by the name that a spec gives."""
 
     DIGITS = "digits"
     MNIST = "mnist"
     CIFAR10 = "cifar10"
+    GAUSSIAN_LINEAR = "gaussian_linear"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
-    """What the catalogue says of a data set, and what a submission is checked against."""
+    """What the catalogue says of a data set, and what a submission is checked against.
+
+    Inputs are pixels, uint8 from 0 to `largest_value`, or any numbers, float32. Targets are classes, int64 from 0,
+    or numbers to predict, float32 of shape (N, outputs).
+    """
 
     name: str
     summary: str
     source: str
     #: Shape of one sample: channels, height, width.
     shape: tuple[int, int, int]
-    classes: int
+    task: Task = Task.CLASSIFICATION
+    #: Classes, or numbers to predict.
+    outputs: int
     train_samples: int
     test_samples: int
-    #: The largest raw value; inputs are divided by it.
-    largest_value: int
-    #: Mean and standard deviation of each channel of the training inputs, after that division.
+    #: The largest raw value of pixels, by which inputs are divided; none where inputs are any numbers.
+    largest_value: int | None = None
+    #: Mean and standard deviation of each channel of the training inputs, after that division if there is one.
     mean: tuple[float, ...]
     std: tuple[float, ...]
     #: Name on the Hugging Face hub, for data that does not come with the service.
@@ -46,8 +60,24 @@ class DatasetInfo:
             raise ValueError(f"mean and std of data set '{self.name}' are not one number for each channel")
 
     @property
+    def classes(self) -> int | None:
+        """How many there are; none in regression."""
+        return self.outputs if self.task is Task.CLASSIFICATION else None
+
+    @property
+    def scale(self) -> float:
+        """The factor of raw inputs."""
+        return 1.0 if self.largest_value is None else 1.0 / self.largest_value
+
+    @property
     def threshold(self) -> int:
-        """Binarized, raw values of at least this become 1: half of the largest, rounded up."""
+        """Binarized, pixels of at least this become 1: half of the largest, rounded up.
+
+        Raises:
+            ValueError: the inputs are no pixels.
+        """
+        if self.largest_value is None:
+            raise ValueError(f"the inputs of data set '{self.name}' are no pixels")
         return (self.largest_value + 1) // 2
 
 
@@ -68,7 +98,7 @@ _INFOS = (
         source="scikit-learn load_digits (UCI Optical Recognition of Handwritten Digits); "
         "split once by class with a fixed seed",
         shape=(1, 8, 8),
-        classes=10,
+        outputs=10,
         train_samples=1437,
         test_samples=360,
         largest_value=16,
@@ -80,7 +110,7 @@ _INFOS = (
         summary="28x28 grey images of handwritten digits.",
         source="LeCun, Cortes, Burges; from NORMLAB_DATA_DIR/mnist or the hub's ylecun/mnist",
         shape=(1, 28, 28),
-        classes=10,
+        outputs=10,
         train_samples=60_000,
         test_samples=10_000,
         largest_value=255,
@@ -93,7 +123,7 @@ _INFOS = (
         summary="32x32 colour images of ten kinds of animals and vehicles.",
         source="Krizhevsky 2009; from NORMLAB_DATA_DIR/cifar10 or the hub's uoft-cs/cifar10",
         shape=(3, 32, 32),
-        classes=10,
+        outputs=10,
         train_samples=50_000,
         test_samples=10_000,
         largest_value=255,
@@ -101,6 +131,20 @@ _INFOS = (
         std=(0.2452, 0.2428, 0.2606),
         hub_name="uoft-cs/cifar10",
         image_column="img",
+    ),
+    DatasetInfo(
+        name=DatasetName.GAUSSIAN_LINEAR,
+        summary="10 standard normal numbers x, to predict the 10 numbers A x of one fixed random matrix A; a "
+        "regression for deep linear networks. Comes with the service, needs no network.",
+        source="Santurkar et al. 2018 (arXiv 1805.11604), deep linear network; drawn with a fixed seed",
+        # Each number is a channel, which a norm of the inputs would take by itself.
+        shape=(10, 1, 1),
+        task=Task.REGRESSION,
+        outputs=10,
+        train_samples=1000,
+        test_samples=1000,
+        mean=(-0.0138, 0.0173, -0.0321, -0.0472, -0.0449, -0.0458, -0.0115, -0.0475, -0.0099, 0.0554),
+        std=(1.0151, 0.9831, 0.9995, 0.9657, 0.9926, 0.9912, 0.9457, 1.0096, 1.0038, 0.9584),
     ),
 )
 

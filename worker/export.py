@@ -2,10 +2,12 @@
 
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from db.spec.job import JobSpec
 from models.blueprint import Blueprint, to_json
@@ -22,10 +24,12 @@ def config(spec: JobSpec) -> dict[str, Any]:
     return {
         "format": CONFIG_FORMAT,
         "version": CONFIG_VERSION,
-        "task": spec.task,
-        "classes": info.classes,
+        "task": info.task,
+        # Classes, or numbers to predict.
+        "outputs": info.outputs,
         "input": {
             "shape": list(info.shape),
+            # What pixels are divided by; null where inputs are any numbers, taken as they are.
             "largest_value": info.largest_value,
             # Raw values of at least this become 1, others 0; null where they are divided by largest_value.
             "threshold": info.threshold if spec.dataset.binarize else None,
@@ -54,9 +58,9 @@ def modeling_bytes() -> bytes:
     return modeling_text().encode()
 
 
-def model_bytes(snapshot: Snapshot) -> bytes:
+def model_bytes(weights: Mapping[str, Tensor]) -> bytes:
     """`model.safetensors`: parameters and running statistics by torch's names."""
-    return save({name: tensor.contiguous() for name, tensor in snapshot.weights.items()})
+    return save({name: tensor.contiguous() for name, tensor in weights.items()})
 
 
 def state_bytes(snapshot: Snapshot) -> bytes:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from worker.errors import Diverged
+from worker.objective import Objective
 
 Floats = NDArray[np.float64]
 
@@ -28,9 +29,10 @@ class StepRows:
 
 
 class StepRecorder:
-    """Loss and accuracy of the mini-batches, in train mode."""
+    """Loss and scores of the mini-batches, in train mode."""
 
-    def __init__(self, every: int, learning_rate: Callable[[], float]) -> None:
+    def __init__(self, objective: Objective, every: int, learning_rate: Callable[[], float]) -> None:
+        self._objective = objective
         self._every = every
         self._learning_rate = learning_rate
         self._clear()
@@ -40,17 +42,17 @@ class StepRecorder:
         self._steps: list[int] = []
         self._losses: list[Tensor] = []
         self._recorded: list[int] = []
-        self._predictions: list[Tensor] = []
-        self._targets: list[Tensor] = []
+        self._sizes: list[int] = []
+        self._kept: list[tuple[Tensor, ...]] = []
 
-    def record(self, step: int, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        """Keep a batch of a step, or its only one. Nothing here waits for the device."""
+    def record(self, step: int, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        """Keep a batch of a step, or its only one; `loss` is its mean. Nothing here waits for the device."""
         self._steps.append(step)
         self._losses.append(loss.detach())
         if step % self._every == 0:
             self._recorded.append(step)
-            self._predictions.append(logits.detach().argmax(1))
-            self._targets.append(targets)
+            self._sizes.append(len(targets))
+            self._kept.append(self._objective.keep(outputs, targets))
 
     def is_full(self) -> bool:
         """Whether a flush is due."""
@@ -62,18 +64,14 @@ class StepRecorder:
         diverged = self._first_divergence(losses)
         steps, series = np.array(self._recorded, dtype=np.int64), {}
         if self._recorded:
-            sizes = np.array([len(targets) for targets in self._targets])
-            hits = (torch.cat(self._predictions) == torch.cat(self._targets)).cpu().numpy()
-            correct = np.add.reduceat(hits.astype(np.float64), np.cumsum([0, *sizes[:-1]]))
+            sizes = np.array(self._sizes)
             # The batches of one step count by their samples.
             steps, first = np.unique(steps, return_index=True)
             samples = np.add.reduceat(sizes, first)
             loss = np.add.reduceat(losses[np.isin(self._steps, steps)] * sizes, first) / samples
+            scores = self._objective.scores(self._kept, loss, sizes, first)
             keep = steps <= (diverged.step if diverged else steps[-1])
-            series = {
-                "train/loss": loss[keep],
-                "train/accuracy": (np.add.reduceat(correct, first) / samples)[keep],
-            }
+            series = {f"train/{name}": values[keep] for name, values in ({"loss": loss} | scores).items()}
             steps = steps[keep]
         self._clear()
         self._flushed_at = time.monotonic()

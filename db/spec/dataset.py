@@ -19,17 +19,28 @@ class Dataset(Part):
 
     name: Name
     binarize: Flag = False
-    """Set values of at least half the largest to 1, the others to 0; for grey images."""
+    """Set pixels of at least half the largest value to 1, the others to 0; for grey images."""
     standardize: Flag = False
     """Subtract the mean of the training data and divide by its standard deviation, each channel by its own."""
     train_limit: Count | None = None
     """Train on this many samples, the same fixed choice for every job; null for all."""
     test_limit: Count | None = None
     """Evaluate on this many test samples, the same fixed choice for every job; null for all."""
+    classes_per_batch: Count | None = None
+    """Draw training batches of samples of at most so many classes, other ones in each batch: batches that are not
+    independent and identically distributed. Null for batches of all classes."""
 
     @model_validator(mode="after")
     def _check_binarize(self) -> Self:
         channels = self.info.shape[0]
+        if self.binarize and self.info.largest_value is None:
+            raise spec_error(
+                "not_pixels",
+                "/dataset/binarize",
+                f"Only pixels are binarized, and the inputs of '{self.name}' are any numbers. Take standardize "
+                "instead, or neither.",
+                allowed=[False],
+            )
         if self.binarize and channels > 1:
             raise spec_error(
                 "not_grey",
@@ -44,6 +55,25 @@ class Dataset(Part):
                 "/dataset/standardize",
                 "Inputs are binarized or standardized, not both.",
                 allowed=["binarize", "standardize"],
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        wanted, classes = self.classes_per_batch, self.info.classes
+        if wanted is not None and classes is None:
+            raise spec_error(
+                "no_classes",
+                "/dataset/classes_per_batch",
+                f"Data set '{self.name}' is for regression and has no classes. Leave classes_per_batch out.",
+                allowed=[None],
+            )
+        if wanted is not None and classes is not None and wanted > classes:
+            raise spec_error(
+                "too_many_classes",
+                "/dataset/classes_per_batch",
+                f"Data set '{self.name}' has {classes} classes.",
+                allowed=f"1 to {classes}",
             )
         return self
 

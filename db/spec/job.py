@@ -14,8 +14,9 @@ from db.spec.dataset import Dataset
 from db.spec.errors import spec_error
 from db.spec.norms.other import NoNorm
 from db.spec.norms.union import Norm
+from db.spec.objective import LOSSES, Loss
 from db.spec.optimizer import SGD, Optimizer
-from db.spec.probes import Landscape, Probe
+from db.spec.probes import Probe, check_probes
 from db.spec.recording import Checkpoint, Evaluate, Record, Statistics
 from models.blueprint import Blueprint
 from models.shapes import sites
@@ -33,10 +34,12 @@ class JobSpec(Part):
 
     name: Name | None = None
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "regression"] | None = None
+    """Null for what the data set is for."""
     dataset: Dataset
     architecture: Architecture
     norm: Norm = NoNorm()
+    loss: Loss = Loss()
     optimizer: Optimizer = SGD()
     ema: Ema | None = None
     """Averaged weights, evaluated as ema/...; null for none."""
@@ -55,6 +58,21 @@ class JobSpec(Part):
     probes: Annotated[tuple[Probe, ...], Field(max_length=8)] = ()
     checkpoint: Checkpoint = Checkpoint()
     export: tuple[Literal["safetensors"], ...] = ("safetensors",)
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        task = self.dataset.info.task
+        if self.task not in (None, task):
+            message = f"Data set '{self.dataset.name}' is for {task}. Leave task out, or take another data set."
+            raise spec_error("task_not_taken", "/task", message, allowed=[task.value])
+        if self.loss.name not in ("auto", LOSSES[task]):
+            raise spec_error(
+                "loss_not_taken",
+                "/loss/name",
+                f"The loss of {task} is '{LOSSES[task]}'. Leave the name out, or take another data set.",
+                allowed=["auto", LOSSES[task]],
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_length(self) -> Self:
@@ -77,6 +95,19 @@ class JobSpec(Part):
                 "/batch_size",
                 f"The batch is larger than the training data of {available} samples.",
                 allowed=f"1 to {available}",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        wanted, classes = self.dataset.classes_per_batch, self.dataset.info.classes or 0
+        if wanted is not None and self.batch_size % wanted:
+            raise spec_error(
+                "classes_do_not_divide",
+                "/dataset/classes_per_batch",
+                f"A batch has as many samples of each of its classes, and {self.batch_size} samples do not divide "
+                f"by {wanted}.",
+                allowed=[number for number in range(1, classes + 1) if self.batch_size % number == 0],
             )
         return self
 
@@ -109,13 +140,7 @@ class JobSpec(Part):
 
     @model_validator(mode="after")
     def _check_probes(self) -> Self:
-        names = [probe.name for probe in self.probes]
-        if len(set(names)) < len(names):
-            raise spec_error("not_distinct", "/probes", "A probe is named twice; its results go by its name.")
-        for index, probe in enumerate(self.probes):
-            if isinstance(probe, Landscape) and probe.high <= probe.low:
-                message = f"The largest step ({probe.high:g}) must be larger than the smallest ({probe.low:g})."
-                raise spec_error("not_in_order", f"/probes/{index}/high", message)
+        check_probes(self.probes, self.blueprint())
         return self
 
     @model_validator(mode="after")
@@ -146,7 +171,7 @@ class JobSpec(Part):
         """The network that the spec describes."""
         info = self.dataset.info
         updates = self.total_steps() * self.optimizer.accumulate
-        return self.architecture.blueprint(info.shape, info.classes, self.norm.choice(updates))
+        return self.architecture.blueprint(info.shape, info.outputs, self.norm.choice(updates))
 
     def total_steps(self) -> int:
         """Optimizer steps of the whole job; epochs are rounded down to whole ones."""
@@ -160,10 +185,12 @@ class JobSpec(Part):
 
     def resolved(self) -> Self:
         """The spec with every default filled in and its length in steps; itself a valid spec."""
-        steps = self.total_steps()
+        steps, task = self.total_steps(), self.dataset.info.task
         every = self.evaluate.every or max(1, steps // 10)
         return self.model_copy(
             update={
+                "task": task.value,
+                "loss": self.loss.model_copy(update={"name": LOSSES[task]}),
                 "steps": steps,
                 "epochs": None,
                 "evaluate": self.evaluate.model_copy(update={"every": every}),

@@ -42,7 +42,7 @@ def _positions_that_leave_something(spec: "JobSpec") -> list[str]:
     info, choice = spec.dataset.info, spec.norm.choice(spec.total_steps())
     found = []
     for position in (Position.AUTO, *architectures()[spec.architecture.name].positions):
-        other = spec.architecture.blueprint(info.shape, info.classes, replace(choice, position=position))
+        other = spec.architecture.blueprint(info.shape, info.outputs, replace(choice, position=position))
         if _fixed_means("", other.body, other.input_shape, None)[0] is None:
             found.append(position.value)
     return found

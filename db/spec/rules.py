@@ -50,7 +50,7 @@ def check_norm(spec: "JobSpec") -> None:
 
 
 def check_shapes(spec: "JobSpec") -> Blueprint:
-    """The network takes the data, every layer what comes before it, and it ends in the classes of the data."""
+    """The network takes the data, every layer what comes before it, and it ends in the outputs of the data."""
     try:
         blueprint = spec.blueprint()
         output = walk("", blueprint.body, blueprint.input_shape, [])
@@ -58,10 +58,11 @@ def check_shapes(spec: "JobSpec") -> Blueprint:
         message = f"{error}. A sample of the data has shape {list(spec.dataset.info.shape)}."
         raise spec_error("shape_mismatch", spec.architecture.pointer(error.name), message) from error
     if output != (blueprint.outputs,):
+        what = "numbers to predict" if spec.dataset.info.classes is None else "classes"
         raise spec_error(
             "shape_mismatch",
             spec.architecture.pointer(blueprint.body.layers[-1][0]),
-            f"The network ends in {list(output)}, and the data has {blueprint.outputs} classes. End it in a "
+            f"The network ends in {list(output)}, and the data has {blueprint.outputs} {what}. End it in a "
             f"linear layer of {blueprint.outputs} units.",
             allowed=[blueprint.outputs],
         )

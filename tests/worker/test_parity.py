@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.worker.support import Kept, make_run
-from worker.data.batches import epoch_batches
 from worker.trainer import Run, train
 
 STEPS = 50
@@ -56,7 +55,7 @@ def test_weights_and_losses_equal_those_of_a_plain_torch_loop(digits, norm, acti
     architecture = {"name": "mlp", "hidden": [8, 4], "activation": activation}
     spec = {"norm": norm, "optimizer": optimizer, "architecture": architecture}
     run = make_run(digits, steps=STEPS, seed=11, **spec)
-    batches = [rows for epoch in (1, 2) for rows in epoch_batches(1437, 32, 11, epoch)][:STEPS]
+    batches = [rows for epoch in (1, 2) for rows in run.order.epoch(epoch)][:STEPS]
     expected, losses = by_hand(run, spec, batches)
 
     reporter = Kept()

@@ -8,6 +8,7 @@ import torch
 
 from worker import recorder as recorders
 from worker.errors import Diverged
+from worker.objective import Classification, Regression
 from worker.recorder import StepRecorder, StepRows
 
 
@@ -24,13 +25,13 @@ def record(recorder: StepRecorder, losses: list[float], first: int = 1, size: in
 
 
 def flushed(losses: list[float], every: int = 1) -> StepRows:
-    recorder = StepRecorder(every, lambda: 0.5)
+    recorder = StepRecorder(Classification(), every, lambda: 0.5)
     record(recorder, losses)
     return recorder.flush()
 
 
 def test_loss_and_accuracy_of_ragged_batches_are_exact():
-    recorder = StepRecorder(1, lambda: 0.1)
+    recorder = StepRecorder(Classification(), 1, lambda: 0.1)
     for step, (size, correct) in enumerate([(7, 3), (2, 2), (5, 0), (1, 1)], 1):
         recorder.record(step, torch.tensor(0.25 * step), *batch(size, correct))
     rows = recorder.flush()
@@ -73,7 +74,7 @@ def test_a_divergence_between_recorded_steps_is_found_too():
 
 
 def test_a_flush_empties_and_the_next_one_goes_on():
-    recorder = StepRecorder(2, lambda: 0.1)
+    recorder = StepRecorder(Classification(), 2, lambda: 0.1)
     record(recorder, [1.0, 2.0, 3.0])
     assert recorder.flush().steps == [2]
     record(recorder, [4.0, 5.0], first=4)
@@ -84,7 +85,7 @@ def test_a_flush_empties_and_the_next_one_goes_on():
 
 
 def test_a_flush_is_due_after_so_many_steps():
-    recorder = StepRecorder(1, lambda: 0.1)
+    recorder = StepRecorder(Classification(), 1, lambda: 0.1)
     record(recorder, [1.0] * recorders.FLUSH_STEPS, size=1)
     assert recorder.is_full()
     assert len(recorder.flush().steps) == recorders.FLUSH_STEPS
@@ -93,7 +94,7 @@ def test_a_flush_is_due_after_so_many_steps():
 
 def test_the_learning_rate_in_the_advice_is_that_of_the_flush():
     rates = [0.5]
-    recorder = StepRecorder(1, lambda: rates[-1])
+    recorder = StepRecorder(Classification(), 1, lambda: rates[-1])
     record(recorder, [math.nan])
     rates.append(0.03125)
     assert "0.03125" in recorder.flush().diverged.hint
@@ -102,8 +103,50 @@ def test_the_learning_rate_in_the_advice_is_that_of_the_flush():
 def test_recording_keeps_no_graph():
     weight = torch.ones(3, requires_grad=True)
     logits = weight * torch.ones(2, 3)
-    recorder = StepRecorder(1, lambda: 0.1)
+    recorder = StepRecorder(Classification(), 1, lambda: 0.1)
     recorder.record(1, logits.sum(), logits, torch.zeros(2, dtype=torch.long))
     rows = recorder.flush()
     assert rows.series["train/loss"].tolist() == [6.0]
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_numbers_of_a_regression_are_those_of_all_samples_of_a_step(every):
+    """Against float64 by hand, over ragged batches of which each step has three."""
+    generator = torch.Generator().manual_seed(0)
+    objective, expected = Regression(), []
+    recorder = StepRecorder(objective, every, lambda: 0.1)
+    for step in range(1, 5):
+        # A mean far from 0: sums of squares would lose the spread.
+        targets = [torch.randn(size, 3, generator=generator) + 100 for size in (8, 8, step)]
+        outputs = [part + 0.3 * torch.randn(part.shape, generator=generator) for part in targets]
+        for guess, part in zip(outputs, targets, strict=True):
+            recorder.record(step, objective.loss(guess, part), guess, part)
+        y, guess = torch.cat(targets).double(), torch.cat(outputs).double()
+        error, spread = (guess - y).square(), (y - y.mean(0)).square()
+        expected.append((step, error.mean(), error.mean().sqrt(), 1 - error.sum() / spread.sum()))
+    rows = recorder.flush()
+    expected = [row for row in expected if row[0] % every == 0]
+    assert rows.steps == [row[0] for row in expected]
+    assert list(rows.series) == ["train/loss", "train/rmse", "train/r2"]
+    for values, column in zip(rows.series.values(), list(zip(*expected, strict=True))[1:], strict=True):
+        np.testing.assert_allclose(values, column, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("error", "r2"), [(0.0, 1.0), (0.5, 0.0)])
+def test_targets_that_are_all_the_same_have_an_r2_of_1_or_0(error, r2):
+    recorder, targets = StepRecorder(Regression(), 1, lambda: 0.1), torch.full((1, 2), 3.0)
+    recorder.record(1, Regression().loss(targets + error, targets), targets + error, targets)
+    assert recorder.flush().series["train/r2"].tolist() == [r2]
+    tally = Regression().tally(targets.device)
+    tally.add(targets + error, targets)
+    assert tally.metrics() == {"loss": error**2, "rmse": error, "r2": r2}
+
+
+def test_a_regression_that_diverges_is_found():
+    recorder, targets = StepRecorder(Regression(), 1, lambda: 0.1), torch.randn(4, 2)
+    for step, outputs in enumerate([targets, targets * math.inf, targets], 1):
+        recorder.record(step, Regression().loss(outputs, targets), outputs, targets)
+    rows = recorder.flush()
+    assert (rows.diverged.step, rows.steps) == (2, [1, 2])
+    assert rows.series["train/r2"][1] == -math.inf

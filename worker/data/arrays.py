@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: (N, C, H, W): pixels, or any numbers.
+Inputs = NDArray[np.uint8] | NDArray[np.float32]
+#: Classes (N,), or numbers to predict (N, outputs).
+Targets = NDArray[np.int64] | NDArray[np.float32]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays:
-    """A decoded data set. Inputs: (N, C, H, W) uint8; targets: (N,) int64."""
+    """A decoded data set."""
 
-    train_inputs: NDArray[np.uint8]
-    train_targets: NDArray[np.int64]
-    test_inputs: NDArray[np.uint8]
-    test_targets: NDArray[np.int64]
+    train_inputs: Inputs
+    train_targets: Targets
+    test_inputs: Inputs
+    test_targets: Targets
 
     def items(self) -> list[tuple[str, NDArray[Any]]]:
         """The arrays by name, in a fixed order."""

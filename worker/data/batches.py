@@ -1,14 +1,12 @@
-"""What the loop indexes: tensors on the device, and an order of samples for each epoch."""
+"""What the loop indexes: tensors on the device."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.data.arrays import Arrays
+from worker.data.arrays import Arrays, Inputs, Targets
 
 #: Mean and standard deviation of each channel.
 Moments = tuple[Sequence[float], Sequence[float]]
@@ -19,7 +17,7 @@ FIXED_SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """Samples on the device. inputs: (N, C, H, W) uint8; targets: (N,) int64.
+    """Samples on the device. inputs: (N, C, H, W) uint8 or float32; targets: (N,) int64 or (N, outputs) float32.
 
     The network gets inputs * scale + shift; both are one number, or one for each channel: (C, 1, 1).
     """
@@ -34,7 +32,7 @@ class Samples:
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Some samples as float32, and their targets."""
-        # Gathered as bytes: a quarter of the memory traffic of gathering floats.
+        # Pixels are gathered as bytes: a quarter of the memory traffic of gathering floats.
         inputs = self.inputs.index_select(0, rows).to(torch.float32)
         if isinstance(self.scale, Tensor) or self.scale != 1:
             inputs.mul_(self.scale)
@@ -94,8 +92,8 @@ def place(
 
 
 def _samples(
-    inputs: NDArray[np.uint8],
-    targets: NDArray[np.int64],
+    inputs: Inputs,
+    targets: Targets,
     device: torch.device,
     scale: float | Tensor,
     shift: Tensor | None,
@@ -114,26 +112,3 @@ def _fixed_choice(available: int, wanted: int, device: torch.device) -> Tensor:
     """The same `wanted` of `available` rows every time; a larger choice begins with the smaller one."""
     order = torch.randperm(available, generator=torch.Generator().manual_seed(FIXED_SEED))
     return order[:wanted].to(device)
-
-
-def epoch_batches(
-    samples: int, size: int, seed: int, epoch: int, device: torch.device | None = None
-) -> tuple[Tensor, ...]:
-    """The rows of each batch of one epoch: a permutation that depends on `seed` and `epoch` alone.
-
-    A ragged last batch is kept; a single sample joins the batch before it, because a batch of one has no
-    variance.
-    """
-    generator = torch.Generator().manual_seed(_mix(seed, epoch))
-    # Drawn on the host, so that the order does not depend on the device.
-    order = torch.randperm(samples, generator=generator).to(device)
-    batches: tuple[Tensor, ...] = order.split(size)
-    if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
-        return (*batches[:-2], torch.cat(batches[-2:]))
-    return batches
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """One 63-bit seed from two numbers, without collisions between near ones."""
-    state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0]
-    return int(state) >> 1

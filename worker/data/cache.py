@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from db.datasets import DatasetInfo
 from worker.data.arrays import Arrays
 from worker.data.sources import find_source
 from worker.errors import DataError
+
+Type = np.dtype[Any]
+Shape = tuple[int, ...]
 
 #: Raise when what an entry holds changes.
 LAYOUT = 1
@@ -77,22 +81,39 @@ def _differences(arrays: Arrays, info: DatasetInfo) -> Iterator[tuple[str, str]]
         yield _samples(*samples), _samples(info.train_samples, info.test_samples)
     train, test = (arrays.train_inputs, arrays.train_targets), (arrays.test_inputs, arrays.test_targets)
     for inputs, targets in (train, test):
-        found = _types(inputs.dtype, inputs.shape, targets.dtype)
-        expected = _types(np.dtype(np.uint8), (len(targets), *info.shape), np.dtype(np.int64))
+        found = _form(inputs.dtype, inputs.shape, targets.dtype, targets.shape)
+        expected = _expected_form(info, len(targets))
         if found != expected:
             yield found, expected
-        if inputs.max() > info.largest_value:
-            yield f"raw values up to {inputs.max()}", f"at most {info.largest_value}"
-        if targets.min() < 0 or targets.max() >= info.classes:
-            yield f"labels from {targets.min()} to {targets.max()}", f"0 to {info.classes - 1}"
+        yield from _differing_values("inputs", inputs, info.largest_value)
+        yield from _differing_values("targets", targets, None if info.classes is None else info.classes - 1)
+
+
+def _differing_values(name: str, values: NDArray[Any], largest: int | None) -> Iterator[tuple[str, str]]:
+    """Values from 0 to a largest one, or where there is none, finite numbers."""
+    least, most = values.min(), values.max()
+    if largest is None and not np.isfinite([least, most]).all():
+        yield f"{name} that are not finite", "finite ones"
+    if largest is not None and not (0 <= least and most <= largest):
+        yield f"{name} from {least} to {most}", f"0 to {largest}"
+
+
+def _expected_form(info: DatasetInfo, samples: int) -> str:
+    pixels, classes = info.largest_value is not None, info.classes is not None
+    return _form(
+        np.dtype(np.uint8 if pixels else np.float32),
+        (samples, *info.shape),
+        np.dtype(np.int64 if classes else np.float32),
+        (samples,) if classes else (samples, info.outputs),
+    )
+
+
+def _form(inputs: Type, inputs_shape: Shape, targets: Type, targets_shape: Shape) -> str:
+    return f"{inputs} inputs of shape {inputs_shape} and {targets} targets of shape {targets_shape}"
 
 
 def _samples(train: int, test: int) -> str:
     return f"{train} training and {test} test samples"
-
-
-def _types(inputs: np.dtype[Any], shape: tuple[int, ...], targets: np.dtype[Any]) -> str:
-    return f"{inputs} inputs of shape {shape} and {targets} labels"
 
 
 def _write(arrays: Arrays, entry: Path) -> None:

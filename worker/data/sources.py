@@ -31,9 +31,11 @@ class Source:
 
 
 def find_source(info: DatasetInfo, data_dir: Path, hub_cache: Path) -> Source:
-    """The source of a data set: bundled, of an installed package, in `data_dir`, or on the hub."""
+    """The source of a data set: bundled, drawn, of an installed package, in `data_dir`, or on the hub."""
     if info.name == DatasetName.DIGITS:
         return Source(fingerprint="scikit-learn load_digits, split 1", load=_load_digits)
+    if info.name == DatasetName.GAUSSIAN_LINEAR:
+        return Source(fingerprint="gaussian_linear 1", load=_draw_gaussian_linear)
     if plugin := dataset_plugins().get(info.name):
         return _installed(plugin)
     folder = data_dir / info.name
@@ -86,6 +88,17 @@ def _load_digits() -> Arrays:
         test_inputs=images[test],
         test_targets=targets[test],
     )
+
+
+def _draw_gaussian_linear() -> Arrays:
+    """Ten numbers x ~ N(0, I), and y = A x with A's entries ~ N(0, 1). Santurkar et al. 2018, arXiv 1805.11604."""
+    # Not default_rng, whose numbers may change with numpy's version.
+    random = np.random.RandomState(0)
+    matrix, inputs = random.standard_normal((10, 10)), random.standard_normal((2000, 10))
+    # Not a matrix product, whose order of summation is the machine's.
+    targets = sum(inputs[:, [column]] * matrix[:, column] for column in range(10))
+    x, y = inputs.astype(np.float32)[:, :, None, None], np.asarray(targets, dtype=np.float32)
+    return Arrays(train_inputs=x[:1000], train_targets=y[:1000], test_inputs=x[1000:], test_targets=y[1000:])
 
 
 def _load_hub(info: DatasetInfo, path: str, folder: Path, hub_cache: Path) -> Arrays:

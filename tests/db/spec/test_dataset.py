@@ -28,7 +28,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
     assert (error["type"], error["loc"]) == ("literal_error", ("name",))
     assert all(name in error["msg"] for name in DatasetName)
     schema = JobSpec.model_json_schema()["$defs"]["Dataset"]["properties"]["name"]
-    assert schema["enum"] == ["digits", "mnist", "cifar10"]
+    assert schema["enum"] == ["digits", "mnist", "cifar10", "gaussian_linear"]
 
 
 def test_colour_images_are_not_binarized():
@@ -59,9 +59,72 @@ def test_moments_that_do_not_go_with_the_channels_are_refused(moments):
             summary="",
             source="",
             shape=(3, 2, 2),
-            classes=2,
+            outputs=2,
             train_samples=2,
             test_samples=2,
             largest_value=1,
             **values,
         )
+
+
+def test_inputs_that_are_no_pixels_are_not_binarized():
+    error = refusal(name="gaussian_linear", binarize=True)
+    assert (error["type"], error["ctx"]["pointer"]) == ("not_pixels", "/dataset/binarize")
+    assert DATASETS["gaussian_linear"].scale == 1
+    with pytest.raises(ValueError, match="no pixels"):
+        _ = DATASETS["gaussian_linear"].threshold
+    assert Dataset(name="gaussian_linear", standardize=True).standardize
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "allowed"),
+    [
+        ({"name": "digits", "classes_per_batch": 11}, "too_many_classes", "1 to 10"),
+        ({"name": "gaussian_linear", "classes_per_batch": 1}, "no_classes", [None]),
+    ],
+)
+def test_a_batch_holds_no_more_classes_than_the_data_have(values, code, allowed):
+    error = refusal(**values)
+    assert (error["type"], error["ctx"]["pointer"]) == (code, "/dataset/classes_per_batch")
+    assert error["ctx"]["allowed"] == allowed
+    assert Dataset(name="digits", classes_per_batch=10).classes_per_batch == 10
+
+
+def refused_job(**changes):
+    with pytest.raises(ValidationError) as refused:
+        make_spec(**changes)
+    (error,) = refused.value.errors(include_url=False)
+    return error
+
+
+def test_the_classes_of_a_batch_divide_its_size():
+    error = refused_job(dataset={"name": "digits", "classes_per_batch": 3}, batch_size=32)
+    assert (error["type"], error["ctx"]["pointer"]) == ("classes_do_not_divide", "/dataset/classes_per_batch")
+    assert error["ctx"]["allowed"] == [1, 2, 4, 8]
+    for wanted in error["ctx"]["allowed"]:
+        make_spec(dataset={"name": "digits", "classes_per_batch": wanted}, batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changes", "code", "pointer", "allowed"),
+    [
+        ("digits", {"task": "regression"}, "task_not_taken", "/task", ["classification"]),
+        ("gaussian_linear", {"task": "classification"}, "task_not_taken", "/task", ["regression"]),
+        ("digits", {"loss": {"name": "mse"}}, "loss_not_taken", "/loss/name", ["auto", "cross_entropy"]),
+        ("gaussian_linear", {"loss": {"name": "cross_entropy"}}, "loss_not_taken", "/loss/name", ["auto", "mse"]),
+    ],
+)
+def test_a_task_or_loss_that_the_data_are_not_for_is_refused(dataset, changes, code, pointer, allowed):
+    error = refused_job(dataset={"name": dataset}, **changes)
+    assert (error["type"], error["ctx"]["pointer"], error["ctx"]["allowed"]) == (code, pointer, allowed)
+
+
+def test_a_network_ends_in_the_numbers_to_predict():
+    spec = make_spec(dataset={"name": "gaussian_linear"}, architecture={"name": "mlp", "hidden": [10] * 24})
+    assert (spec.blueprint().input_shape, spec.blueprint().outputs) == ((10, 1, 1), 10)
+    layers = [{"name": "norm"}, {"name": "flatten"}, {"name": "linear", "units": 9}]
+    error = refused_job(dataset={"name": "gaussian_linear"}, architecture={"name": "sequential", "layers": layers})
+    assert error["type"] == "shape_mismatch"
+    assert "10 numbers to predict" in error["msg"]
+    layers[-1]["units"] = 10
+    make_spec(dataset={"name": "gaussian_linear"}, architecture={"name": "sequential", "layers": layers})

@@ -48,7 +48,7 @@ def looks_at_samples(architecture: dict[str, Any]) -> bool:
     taken = make_spec(architecture=architecture, norm={"name": "batch"})
     info = taken.dataset.info
     choice = taken.norm.choice(1)
-    blueprint = taken.architecture.blueprint(info.shape, info.classes, type(choice)(name="instance"))
+    blueprint = taken.architecture.blueprint(info.shape, info.outputs, type(choice)(name="instance"))
     network = build(blueprint).double().eval()
     for parameter in norm_parameters(network):
         torch.nn.init.normal_(parameter)

@@ -3,13 +3,14 @@
 import json
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from db.spec.job import JobSpec
 from tests.db.support import make_spec, spec_values
-from worker.data.batches import epoch_batches
+from worker.data.order import BatchOrder
 
 WIDE_RANGE = [
     {},
@@ -25,6 +26,9 @@ WIDE_RANGE = [
     {"optimizer": {"name": "AdamW", "betas": [0.8, 0.9], "decay_norm": True}},
     {"statistics": {"units": {"norm1": [0, 7]}, "percentiles": []}, "evaluate": {"modes": []}},
     {"export": []},
+    {"task": "classification", "loss": {"name": "cross_entropy", "reduction": "sum"}},
+    {"dataset": {"name": "gaussian_linear"}, "loss": {"reduction": "sum"}},
+    {"dataset": {"name": "digits", "classes_per_batch": 4}},
 ]
 specs = pytest.mark.parametrize("changes", WIDE_RANGE, ids=lambda changes: repr(changes)[:60])
 
@@ -41,13 +45,14 @@ def test_defaults_are_those_of_the_documentation():
     assert values == {
         "name": None,
         "labels": {},
-        "task": "classification",
+        "task": None,
         "dataset": {
             "name": "mnist",
             "binarize": False,
             "standardize": False,
             "train_limit": None,
             "test_limit": None,
+            "classes_per_batch": None,
         },
         "architecture": {
             "name": "mlp",
@@ -57,6 +62,7 @@ def test_defaults_are_those_of_the_documentation():
             "init": {"name": "default"},
         },
         "norm": {"name": "none", "position": "auto"},
+        "loss": {"name": "auto", "reduction": "mean"},
         "optimizer": {
             "name": "SGD",
             "lr": 0.1,
@@ -65,6 +71,7 @@ def test_defaults_are_those_of_the_documentation():
             "decay_norm": False,
             "accumulate": 1,
         },
+        "ema": None,
         "batch_size": 60,
         "steps": 50_000,
         "epochs": None,
@@ -72,11 +79,34 @@ def test_defaults_are_those_of_the_documentation():
         "precision": "float32",
         "device": "auto",
         "record": {"every": 1},
-        "evaluate": {"every": None, "modes": ["eval", "train", "precise"], "train_samples": 2000},
-        "statistics": {"every": 100, "percentiles": [15, 50, 85], "units": "last"},
+        "evaluate": {
+            "every": None,
+            "modes": ["eval", "train", "precise"],
+            "train_samples": 2000,
+            "population": "batch",
+        },
+        "statistics": {"every": 100, "details": True, "percentiles": [15, 50, 85], "units": "last"},
+        "probes": [],
         "checkpoint": {"every": 5000, "keep_last": 2},
         "export": ["safetensors"],
     }
+
+
+def test_batch_norm_is_never_frozen_by_default():
+    assert make_spec(norm={"name": "batch"}).to_json()["norm"]["freeze_after"] is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task", "loss"),
+    [("digits", "classification", "cross_entropy"), ("gaussian_linear", "regression", "mse")],
+)
+def test_the_resolved_spec_says_the_task_and_the_loss(dataset, task, loss):
+    spec = make_spec(dataset={"name": dataset})
+    assert (spec.task, spec.loss.name) == (None, "auto")
+    resolved = spec.resolved().to_json()
+    assert (resolved["task"], resolved["loss"]) == (task, {"name": loss, "reduction": "mean"})
+    named = make_spec(dataset={"name": dataset}, task=task, loss={"name": loss})
+    assert named.digest() == spec.digest()
 
 
 @specs
@@ -147,6 +177,8 @@ def test_the_digest_ignores_names_labels_and_the_way_of_saying_the_same(changes)
         {"optimizer": {"name": "SGD", "lr": 0.2}},
         {"evaluate": {"every": 7}},
         {"device": "cpu"},
+        {"loss": {"reduction": "sum"}},
+        {"dataset": {"name": "digits", "classes_per_batch": 2}},
     ],
     ids=str,
 )
@@ -167,16 +199,20 @@ def limited(samples: int, batch_size: int) -> JobSpec:
     )
 
 
+def batches(samples: int, size: int) -> tuple[torch.Tensor, ...]:
+    return BatchOrder(samples=samples, size=size, seed=0).epoch(1)
+
+
 @settings(max_examples=200)
 @given(samples=st.integers(2, 300), data=st.data())
 def test_steps_of_an_epoch_equal_its_batches(samples, data):
     size = data.draw(st.integers(2, samples))
-    assert limited(samples, size).batches_per_epoch() == len(epoch_batches(samples, size, seed=0, epoch=1))
+    assert limited(samples, size).batches_per_epoch() == len(batches(samples, size))
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 50])
 def test_steps_of_an_epoch_equal_its_batches_where_a_batch_is_one_sample(samples):
-    assert limited(samples, 1).batches_per_epoch() == len(epoch_batches(samples, 1, seed=0, epoch=1))
+    assert limited(samples, 1).batches_per_epoch() == len(batches(samples, 1))
 
 
 @pytest.mark.parametrize(("size", "steps"), [(1437, 1), (1436, 1), (1435, 2), (718, 2), (359, 4), (32, 45)])

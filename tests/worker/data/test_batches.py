@@ -1,64 +1,13 @@
-"""The order of samples, and what the loop gets of them."""
+"""What the loop gets of the samples."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from worker.data.arrays import Arrays
-from worker.data.batches import Samples, epoch_batches, place
+from worker.data.batches import Samples, place
 
 CPU = torch.device("cpu")
-seeds = st.integers(0, 2**63 - 1)
-
-
-@settings(max_examples=100)
-@given(samples=st.integers(2, 200), data=st.data(), seed=seeds, epoch=st.integers(1, 1000))
-def test_an_epoch_is_a_permutation_in_full_batches_but_for_the_last(samples, data, seed, epoch):
-    size = data.draw(st.integers(2, samples))
-    batches = epoch_batches(samples, size, seed, epoch)
-    assert sorted(torch.cat(batches).tolist()) == list(range(samples))
-    *full, last = [len(batch) for batch in batches]
-    assert full == [size] * len(full)
-    assert 2 <= last <= size + 1
-
-
-@pytest.mark.parametrize(
-    ("samples", "size", "sizes"),
-    [(10, 5, [5, 5]), (11, 5, [5, 6]), (12, 5, [5, 5, 2]), (4, 3, [4]), (3, 3, [3]), (1, 1, [1])],
-)
-def test_a_single_sample_joins_the_batch_before_it(samples, size, sizes):
-    assert [len(batch) for batch in epoch_batches(samples, size, seed=1, epoch=1)] == sizes
-
-
-def test_batches_of_one_sample_stay_so_where_they_are_asked_for():
-    assert [len(batch) for batch in epoch_batches(5, 1, seed=1, epoch=1)] == [1] * 5
-
-
-def order(seed: int, epoch: int, samples: int = 100) -> list[int]:
-    return torch.cat(epoch_batches(samples, 7, seed, epoch)).tolist()
-
-
-@given(seed=seeds, epoch=st.integers(1, 1000))
-def test_the_order_depends_on_seed_and_epoch_alone(seed, epoch):
-    first = order(seed, epoch)
-    torch.manual_seed(seed % 1000)
-    torch.rand(3)
-    assert order(seed, epoch) == first
-    state = torch.get_rng_state()
-    assert order(seed, epoch + 1) != first
-    assert order((seed + 1) % 2**63, epoch) != first
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_near_seeds_and_epochs_never_share_an_order():
-    orders = {tuple(order(seed, epoch)) for seed in range(30) for epoch in range(1, 31)}
-    assert len(orders) == 900
-
-
-def test_the_size_of_a_batch_does_not_change_the_order():
-    assert torch.equal(torch.cat(epoch_batches(50, 7, 3, 2)), torch.cat(epoch_batches(50, 50, 3, 2)))
 
 
 def arrays_of(train: int, test: int = 5, channels: int = 1) -> Arrays:
@@ -165,3 +114,19 @@ def test_the_gap_subset_is_a_fixed_part_of_what_the_job_trains_on(limit, wanted,
     assert len(set(rows(data.gap))) == found
     assert data.gap.scale == data.train.scale == data.test.scale == 0.5
     assert len(data.test) == 5
+
+
+def test_numbers_of_any_size_are_taken_as_they_are_with_as_many_targets_as_there_are():
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(30, 3, 1, 1)).astype(np.float32), random.normal(size=(30, 2)).astype(np.float32)
+    arrays = Arrays(train_inputs=x[:20], train_targets=y[:20], test_inputs=x[20:], test_targets=y[20:])
+    data = place(arrays, CPU, scale=1.0, gap_samples=5)
+    inputs, targets = data.train.batch(torch.tensor([7, 0, 7]))
+    np.testing.assert_array_equal(inputs.numpy(), x[[7, 0, 7]])
+    np.testing.assert_array_equal(targets.numpy(), y[[7, 0, 7]])
+    assert (len(data.train), len(data.test), len(data.gap)) == (20, 10, 5)
+    standard = place(arrays, CPU, scale=1.0, standard=([0.5, 1.0, 2.0], [1.0, 2.0, 4.0]), gap_samples=5).train
+    inputs, _ = standard.batch(torch.arange(20))
+    expected = (x[:20] - np.reshape([0.5, 1.0, 2.0], (3, 1, 1))) / np.reshape([1.0, 2.0, 4.0], (3, 1, 1))
+    np.testing.assert_allclose(inputs.numpy(), expected, rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(standard.inputs.numpy(), x[:20])

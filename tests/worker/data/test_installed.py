@@ -18,7 +18,7 @@ from worker.data.arrays import Arrays
 
 PLUGIN = DatasetPlugin(
     info=DatasetInfo(
-        name="tiny", summary="", source="made up", shape=(1, 2, 2), classes=2, train_samples=4, test_samples=2,
+        name="tiny", summary="", source="made up", shape=(1, 2, 2), outputs=2, train_samples=4, test_samples=2,
         largest_value=9, mean=(0.5,), std=(0.1,),
     ),
     load="tiny_data:load",
@@ -92,8 +92,8 @@ def test_data_that_are_there_are_not_made_again(install, tmp_path):
         ("np.full((6, 1, 2, 2)", "np.full((6, 2, 2)", "shape (4, 2, 2)"),
         ("dtype=np.uint8", "dtype=np.float32", "float32"),
         ("np.arange(6) % 2", "np.arange(6, dtype=np.int32) % 2", "int32"),
-        ("), 5,", "), 10,", "raw values up to 10; expected: at most 9"),
-        ("np.arange(6) % 2", "np.arange(6) % 3", "labels from 0 to 2; expected: 0 to 1"),
+        ("), 5,", "), 10,", "inputs from 10 to 10; expected: 0 to 9"),
+        ("np.arange(6) % 2", "np.arange(6) % 3", "targets from 0 to 2; expected: 0 to 1"),
         ("[:4]", "[:3]", "3 training and 2 test samples; expected: 4 training and 2 test samples"),
     ],
     ids=lambda value: str(value)[:30],
@@ -107,3 +107,41 @@ def test_data_that_are_not_what_the_package_says_are_refused(install, tmp_path, 
     assert reason in str(refused.value)
     assert refused.value.hint
     assert not list((tmp_path / "cache").glob("tiny-*/"))
+
+
+NUMBERS = (
+    CODE.replace("outputs=2,", "outputs=3, task='regression',")
+    .replace("largest_value=9, ", "")
+    .replace(
+        "np.full((6, 1, 2, 2), 5, dtype=np.uint8)", "np.linspace(-5, 5, 24, dtype=np.float32).reshape(6, 1, 2, 2)"
+    )
+    .replace("np.arange(6) % 2", "np.ones((6, 3), dtype=np.float32)")
+)
+
+
+def test_a_packages_data_may_be_numbers_to_predict_from_numbers(install, tmp_path):
+    install(NUMBERS)
+    info = datasets.datasets()["tiny"]
+    assert (info.task, info.outputs, info.classes) == ("regression", 3, None)
+    arrays = load(tmp_path).arrays
+    assert (arrays.train_inputs.min(), arrays.test_inputs.max()) == (-5, 5)
+    assert arrays.train_targets.tolist() == [[1, 1, 1]] * 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("np.ones((6, 3)", "np.ones((6,)", "float32 targets of shape (4,); expected: float32 inputs"),
+        ("np.ones((6, 3)", "np.ones((6, 2)", "targets of shape (4, 2)"),
+        ("np.ones((6, 3), dtype=np.float32)", "np.ones((6, 3))", "float64 targets"),
+        ("np.ones((6, 3)", "np.nan * np.ones((6, 3)", "targets that are not finite"),
+        ("np.linspace(-5", "np.inf + np.linspace(-5", "inputs that are not finite"),
+    ],
+    ids=str,
+)
+def test_numbers_that_are_not_what_the_package_says_are_refused(install, tmp_path, old, new, reason):
+    assert old in NUMBERS
+    install(NUMBERS.replace(old, new))
+    with pytest.raises(DataError) as refused:
+        load(tmp_path)
+    assert reason in str(refused.value)
