@@ -1,6 +1,6 @@
 """Population statistics in the place of running averages that lag.
 
-Wu & Johnson 2021 (arXiv 2105.07576), section 3.2: a moving average of a training that is short or fast is not what
+Wu & Johnson 2021 (arXiv 2105.07576): a moving average of a training that is short or fast is not what
 the network has at its end.
 """
 

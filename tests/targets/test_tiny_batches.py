@@ -1,6 +1,6 @@
 """Batch norm on batches of two, where layer norm trains well, and what population statistics can do about it.
 
-Wu & He 2018 (arXiv 1803.08494), figure 1, and Wu & Johnson 2021 (arXiv 2105.07576), section 3, on a perceptron.
+Wu & He 2018 (arXiv 1803.08494) and Wu & Johnson 2021 (arXiv 2105.07576), on a perceptron.
 """
 
 from statistics import median
