@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 
 from api.problems import ProblemError
+from db import checkpoints
 from db.store import Store
 from db.tables import Artifact
 
@@ -29,12 +30,15 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
 
     Raises:
         ProblemError: 416, the range lies outside the file.
+        ArtifactPending: the file is still being made.
+        ArtifactFailed: it could not be made.
         FileMissing: the store has it no more.
     """
-    etag = f'"{artifact.sha256}"'
+    file = checkpoints.stored_file(artifact)
+    etag = f'"{file.sha256}"'
     headers = {
         "ETag": etag,
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(artifact.sha256)).decode()}:",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:",
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, immutable, max-age=31536000" if immutable else "private, no-cache",
         "Content-Disposition": f'attachment; filename="{artifact.filename}"',
@@ -44,18 +48,18 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     # A range is defined for GET alone.
-    span = None if is_head else _span(request, etag, artifact.size_bytes)
+    span = None if is_head else _span(request, etag, file.size_bytes)
     status = 200
     if span is None:
-        span = Span(start=0, end=artifact.size_bytes)
+        span = Span(start=0, end=file.size_bytes)
     else:
         status = 206
-        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{artifact.size_bytes}"
+        headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{file.size_bytes}"
     length = span.end - span.start
     headers["Content-Length"] = str(length)
     if is_head:
         return Response(status_code=status, headers=headers, media_type=artifact.media_type)
-    content = store.open(artifact.store_key, span.start, length)
+    content = store.open(file.key, span.start, length)
     return StreamingResponse(content, status, headers, media_type=artifact.media_type)
 
 

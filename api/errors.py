@@ -54,7 +54,7 @@ def to_problem(request: Request, error: Exception) -> ProblemError:
             log.error("The store has no file %s.", error.key)
             return ProblemError(410, error.code, "Gone", str(error))
         case NormlabError():
-            return ProblemError(409, error.code, "Not possible now", str(error))
+            return ProblemError(409, error.code, "Not possible now", str(error), headers=_retry_after(error))
         case RequestValidationError():
             return _invalid(request, error)
         case HTTPException():
@@ -63,6 +63,10 @@ def to_problem(request: Request, error: Exception) -> ProblemError:
     return ProblemError(
         500, "internal_error", "Internal error", "The service failed; the request id finds the details in its log."
     )
+
+
+def _retry_after(error: NormlabError) -> dict[str, str]:
+    return {} if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
 
 
 def _invalid(request: Request, error: RequestValidationError) -> ProblemError:

@@ -16,6 +16,7 @@ def training_memory(spec: JobSpec) -> Memory:
         batch_size=spec.batch_size,
         optimizer_copies=_optimizer_copies(spec),
         evaluated=_evaluated(spec),
+        probe_copies=max((probe.copies for probe in spec.probes), default=0),
     )
 
 

@@ -11,7 +11,7 @@ from api import errors
 from api.deps import Service
 from api.middleware import RequestContext
 from api.problems import Problem
-from api.routes import artifacts, catalog, health, jobs, records
+from api.routes import artifacts, catalog, diagnosis, health, jobs, probes, recalibrations, records
 from api.settings import ApiSettings
 from db.engine import Database
 from db.logs import set_up_logging
@@ -53,6 +53,6 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     # Counts a body that comes without a length; one with a length is refused before, by RequestContext.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
-    for part in (jobs, records, artifacts, catalog, health):
+    for part in (jobs, records, diagnosis, probes, recalibrations, artifacts, catalog, health):
         app.include_router(part.router)
     return app

@@ -46,7 +46,8 @@ class StrictRoute(APIRoute):
 
         async def strict(request: Request) -> Response:
             _check_query(request, known)
-            if self.body_field is not None:
+            field = self.body_field
+            if field is not None and (field.field_info.is_required() or _has_body(request)):
                 _check_content_type(request)
             return await handle(StrictRequest(request.scope, request.receive))
 
@@ -69,6 +70,10 @@ def _check_query(request: Request, known: list[str]) -> None:
         raise ProblemError(
             422, "invalid_query", "The query is not valid", "A query parameter is not known.", errors=errors
         )
+
+
+def _has_body(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
 
 
 def _check_content_type(request: Request) -> None:

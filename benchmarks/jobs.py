@@ -74,7 +74,7 @@ class Installation:
         return Installation(settings=settings, database=database, cached=cached)
 
     def claim(self, spec: dict[str, Any]) -> Hold:
-        """Create a job and claim it."""
+        """Create a job and claim it; what `spec` does not say is `JOB`'s."""
         with self.database.write() as session:
             jobs.create(session, JobSpec.model_validate({**JOB, **spec}))
         with self.database.write() as session:
@@ -82,18 +82,25 @@ class Installation:
         assert hold is not None
         return hold
 
-    def block(self, steps: int, turns: Turns, statistics_every: int | None = None) -> None:
+    def block(
+        self,
+        steps: int,
+        turns: Turns,
+        statistics: dict[str, Any] | None = None,
+        job: dict[str, Any] = JOB,
+        cached: CachedData | None = None,
+    ) -> None:
         """The first `steps` steps of a long job, until all that they recorded is in the database."""
-        statistics = {"statistics": {"every": statistics_every}} if statistics_every else {}
+        cached = cached or self.cached
         later = {"steps": NEVER, "evaluate": {"every": NEVER}, "checkpoint": {"every": NEVER}}
-        hold = self.claim({**later, **statistics})
+        hold = self.claim({**job, **later, "statistics": statistics or {}})
         with self.database.read() as session:
             spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
         device = torch.device("cpu")
         reporter = DatabaseReporter(self.database, Store(self.settings.store_url), hold, spec)
-        reporter.environment(describe(device, spec.precision), self.cached.digest)
+        reporter.environment(describe(device, spec.precision), cached.digest)
         with own_kernels():
-            run = make_run(spec, self.cached, device)
+            run = make_run(spec, cached, device)
             asked = count()
 
             def should_stop() -> bool:  # the loop asks before each step

@@ -72,7 +72,7 @@ def step_candidates(installation: Installation, tensors: Tensors) -> list[Candid
         Candidate(name=JOB, block=installation.block),
         Candidate(
             name="normlab, statistics every step",
-            block=partial(installation.block, statistics_every=1),
+            block=partial(installation.block, statistics={"every": 1}),
         ),
         Candidate(name="plain, a job's kernel settings", block=partial(plain.deterministic_block, tensors)),
         Candidate(

@@ -55,9 +55,12 @@ class Turns:
     The candidate is charged with all that the process does meanwhile, on any thread, but for the base's turns.
     """
 
-    def __init__(self, base: Base, base_settings: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, base: Base, base_settings: Callable[[], AbstractContextManager[None]], turn_steps: int = TURN_STEPS
+    ) -> None:
         self._base = base
         self._base_settings = base_settings
+        self._turn_steps = turn_steps
         self._base_timing = Timing()
         self._taken = 0
 
@@ -78,10 +81,10 @@ class Turns:
     def __call__(self) -> None:
         """A step of the candidate has been taken."""
         self._taken += 1
-        if self._taken % TURN_STEPS == 0:
+        if self._taken % self._turn_steps == 0:
             with self._base_settings():
                 wall, cpu = time.perf_counter(), time.thread_time()
-                self._base(TURN_STEPS)
+                self._base(self._turn_steps)
                 self._base_timing.cpu_s += time.thread_time() - cpu
                 self._base_timing.wall_s += time.perf_counter() - wall
 
@@ -103,18 +106,22 @@ class Candidate:
 
 
 def compare(
-    candidates: Sequence[Candidate], turns: Callable[[], Turns], blocks: int, steps: int
+    candidates: Sequence[Candidate],
+    turns: Callable[[], Turns],
+    blocks: int,
+    steps: int,
+    turn_steps: int = TURN_STEPS,
 ) -> Iterator[tuple[str, Pair]]:
     """`blocks` rounds of all candidates, after a short one that warms up; each round has its own order.
 
     `steps` of a block are whole turns.
     """
     for candidate in candidates:
-        candidate.block(2 * TURN_STEPS, turns())
+        candidate.block(2 * turn_steps, turns())
     orders = random.Random(ORDER_SEED)
     for _ in range(blocks):
         for candidate in orders.sample(candidates, len(candidates)):
-            count = max(1, int(steps * candidate.share) // TURN_STEPS) * TURN_STEPS
+            count = max(1, int(steps * candidate.share) // turn_steps) * turn_steps
             block = turns()
             candidate.block(count, block)
             yield candidate.name, block.pair()

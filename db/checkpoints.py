@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from db import events, lease
 from db.base import now
-from db.errors import NoModelYet, NotFound
+from db.errors import ArtifactFailed, ArtifactPending, NoAveragedWeights, NoModelYet, NotFound
 from db.ids import is_id, new_id
 from db.lease import Hold
+from db.status import ArtifactSource, ArtifactStatus
 from db.store import StoredFile
 from db.tables import Artifact, Checkpoint, Job
 
@@ -19,6 +21,11 @@ MEDIA_TYPES = {
     "config": "application/json",
     "modeling": "text/x-python",
 }
+
+#: Those that were trained, and their averages.
+Weights = Literal["raw", "ema"]
+#: The files of a checkpoint that have the format `safetensors`.
+WEIGHTS_FILES: dict[Weights, str] = {"raw": "model.safetensors", "ema": "model-ema.safetensors"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,10 @@ def commit(session: Session, hold: Hold, step: int, state: StoredFile, files: Se
                 checkpoint_id=checkpoint.id,
                 format=file.format,
                 filename=file.filename,
+                source=ArtifactSource.TRAINING,
+                status=ArtifactStatus.READY,
+                attempt=0,
+                lost_attempts=0,
                 media_type=MEDIA_TYPES[file.format],
                 step=step,
                 store_key=file.stored.key,
@@ -79,7 +90,8 @@ def prune(session: Session, hold: Hold, keep_last: int) -> list[str]:
     old = list_for(session, hold.job_id)[keep_last:]
     ids = [checkpoint.id for checkpoint in old]
     keys = [checkpoint.state_key for checkpoint in old]
-    keys += session.scalars(select(Artifact.store_key).where(Artifact.checkpoint_id.in_(ids)))
+    rows = session.execute(select(Artifact.store_key, Artifact.inputs_key).where(Artifact.checkpoint_id.in_(ids)))
+    keys += [key for row in rows for key in row if key is not None]
     session.execute(delete(Checkpoint).where(Checkpoint.id.in_(ids)))
     return keys
 
@@ -107,15 +119,38 @@ def artifact(session: Session, artifact_id: str) -> Artifact:
     return found
 
 
-def model(session: Session, job: Job, format: str) -> Artifact:
-    """The file of the newest checkpoint in a format.
+def stored_file(artifact: Artifact) -> StoredFile:
+    """Where the file lies, and what it holds.
+
+    Raises:
+        ArtifactPending: it is still being made.
+        ArtifactFailed: it could not be made.
+    """
+    if artifact.status is ArtifactStatus.FAILED:
+        raise ArtifactFailed(artifact.id)
+    if artifact.store_key is None or artifact.sha256 is None or artifact.size_bytes is None:
+        raise ArtifactPending(artifact.id)
+    return StoredFile(key=artifact.store_key, sha256=artifact.sha256, size_bytes=artifact.size_bytes)
+
+
+def model(session: Session, job: Job, format: str, weights: Weights = "raw") -> Artifact:
+    """The file of the newest checkpoint in a format; `weights` says which of the two with format `safetensors`.
 
     Raises:
         NoModelYet: the job has no checkpoint.
+        NoAveragedWeights: it has, but no averages are wanted of its weights.
     """
     newest = list_for(session, job.id)
     if not newest:
         raise NoModelYet(job.id, job.status.value)
-    return session.scalars(
-        select(Artifact).where(Artifact.checkpoint_id == newest[0].id, Artifact.format == format)
-    ).one()
+    query = select(Artifact).where(
+        Artifact.checkpoint_id == newest[0].id,
+        Artifact.format == format,
+        Artifact.source == ArtifactSource.TRAINING,
+    )
+    if format == "safetensors":
+        query = query.where(Artifact.filename == WEIGHTS_FILES[weights])
+    found = session.scalars(query).one_or_none()
+    if found is None:
+        raise NoAveragedWeights(job.id)
+    return found

@@ -88,14 +88,15 @@ def write(session: Session, writers: Sequence[ChunkWriter]) -> None:
 
 def _encode(frame: Frame) -> dict[str, object]:
     rows = len(frame.steps)
+    digest = summarize(frame, range(0, rows, DIGEST_ROWS))
     return {
         "first_step": int(frame.steps[0]),
         "last_step": int(frame.steps[-1]),
         "rows": rows,
         "dtype": frame.values.dtype.newbyteorder("<").str,
         "columns": [list(column) for column in frame.columns],
-        "header": summarize(frame, [0]).to_bytes(),
-        "digest": summarize(frame, range(0, rows, DIGEST_ROWS)).to_bytes(),
+        "header": merge(digest, np.zeros(1, dtype=np.int64)).to_bytes(),
+        "digest": digest.to_bytes(),
         "step_values": frame.steps.astype("<i8").tobytes(),
         "payload": frame.values.astype(frame.values.dtype.newbyteorder("<")).tobytes(),
     }

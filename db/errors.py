@@ -1,10 +1,14 @@
 """What the database and the store refuse. Each class carries a code and builds its own message."""
 
+from typing import ClassVar
+
 
 class NormlabError(Exception):
     """Root of the errors that a client may see."""
 
     code = "error"
+    #: When it may be over; none where asking again does not help.
+    retry_after_seconds: ClassVar[int | None] = None
 
 
 class NotFound(NormlabError):
@@ -45,6 +49,15 @@ class NoModelYet(NormlabError):
         super().__init__(f"Job {job_id} is {status} and has no saved model.")
 
 
+class NoAveragedWeights(NormlabError):
+    """A job that keeps no averages of its weights."""
+
+    code = "no_averaged_weights"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} keeps no averages of its weights: its spec has no `ema`.")
+
+
 class FileMissing(NormlabError):
     """A file that the database knows and the store has no more."""
 
@@ -62,3 +75,52 @@ class AttemptSuperseded(NormlabError):
 
     def __init__(self, job_id: str, attempt: int) -> None:
         super().__init__(f"Attempt {attempt} no longer holds job {job_id}.")
+
+
+class WorkSuperseded(NormlabError):
+    """A write of an attempt that no longer makes the file."""
+
+    code = "work_superseded"
+
+    def __init__(self, artifact_id: str, attempt: int) -> None:
+        super().__init__(f"Attempt {attempt} no longer makes artifact {artifact_id}.")
+
+
+class ArtifactPending(NormlabError):
+    """A file that is still being made."""
+
+    code = "artifact_pending"
+    retry_after_seconds = 2
+
+    def __init__(self, artifact_id: str) -> None:
+        super().__init__(f"The file is still being made; GET /v1/artifacts/{artifact_id} says when it is ready.")
+
+
+class ArtifactFailed(NormlabError):
+    """A file that could not be made."""
+
+    code = "artifact_failed"
+
+    def __init__(self, artifact_id: str) -> None:
+        super().__init__(f"The file could not be made; GET /v1/artifacts/{artifact_id} says why and what to do.")
+
+
+class NothingToRecalibrate(NormlabError):
+    """A job whose network keeps no running averages that could be estimated anew."""
+
+    code = "nothing_to_recalibrate"
+
+    def __init__(self, norm: str, why: str) -> None:
+        super().__init__(f"Norm {norm!r} of this job {why}, so there is nothing to recalibrate.")
+
+
+class NotRecalibratedYet(NormlabError):
+    """A job whose newest checkpoint has no population statistics yet."""
+
+    code = "not_recalibrated_yet"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            "The newest checkpoint has no file with population statistics of the training data. "
+            f"POST /v1/jobs/{job_id}/recalibrate makes one."
+        )

@@ -108,7 +108,19 @@ def finest(frame: Frame) -> Summary:
 
 def summarize(frame: Frame, starts: Sequence[int]) -> Summary:
     """One summary row for each run of rows that begins at one of `starts`."""
-    return merge(finest(frame), np.asarray(starts, dtype=np.int64))
+    runs = np.asarray(starts, dtype=np.int64)
+    values = frame.values
+    if not (len(values) and np.isfinite(values).all()):
+        return merge(finest(frame), runs)
+    # The usual case, at a third of the cost.
+    sizes = np.diff(runs, append=len(values)).astype(np.float64)[:, None]
+    return Summary(
+        steps=frame.steps[runs],
+        low=np.minimum.reduceat(values, runs, axis=0),
+        high=np.maximum.reduceat(values, runs, axis=0),
+        mean=np.add.reduceat(values, runs, axis=0, dtype=np.float64) / sizes,
+        count=np.broadcast_to(sizes, (len(runs), values.shape[1])),
+    )
 
 
 def join(parts: Sequence[Summary]) -> Summary:

@@ -1,70 +1,57 @@
-"""What normalization did at each site: moments in train mode and in eval mode, and percentiles of the output.
+"""What normalization did at each site, read back: recorded steps, and what evaluations found.
 
-Each site has three streams: `channels` (every channel), `summary` (mean, least and greatest over the channels, so
-that the usual read is small) and `percentiles` (the units that the job names). They share their chunk boundaries.
+`db.site_streams` says in which streams it lies, and writes them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from sqlalchemy.orm import Session
 
 from db import chunks
-from db.chunks import ChunkInfo, ChunkWriter
+from db.chunks import ChunkInfo
 from db.cursor import LAST_STEP, Cursor, start
-from db.frames import Columns, Floats, Frame, Summary, capacity
-from db.lease import Hold
+from db.frames import Columns, Frame, Summary
+from db.site_records import add_columns
+from db.site_streams import View, site_and_view
+from models.shapes import Site
 
-#: The cursor's one position.
-POSITION = "sites"
+#: The cursor's positions. Evaluations have steps of their own, and are written after the rows of their step.
+RECORDED, EVALUATED = "sites", "population"
 #: Rows of one page, and numbers in it.
 PAGE_ROWS = 10_000
 PAGE_NUMBERS = 1_000_000
 
-OVER_CHANNELS: dict[str, Callable[..., Floats]] = {"mean": np.mean, "min": np.min, "max": np.max}
-
-
-class SiteWriter:
-    """The streams of one site, as the attempt that writes them holds them; `chunks.write` stores them."""
-
-    def __init__(self, hold: Hold, site: str, row_bytes: int) -> None:
-        rows = capacity(row_bytes)
-        self.streams = tuple(
-            ChunkWriter(hold, chunks.STATISTICS, f"{site}/{view}", rows)
-            for view in ("channels", "summary", "percentiles")
-        )
-        self._channels, self._summary, self._percentiles = self.streams
-
-    def add(self, steps: Sequence[int], moments: Mapping[str, Floats], percentiles: Mapping[str, Floats]) -> None:
-        """moments: name to (rows, values) or (rows, time steps, values); percentiles: name to (rows, units)."""
-        self._channels.add(Frame.of(steps, moments))
-        summary = {
-            f"{name}.{view}": over(values, axis=-1)
-            for name, values in moments.items()
-            for view, over in OVER_CHANNELS.items()
-        }
-        self._summary.add(Frame.of(steps, summary))
-        if percentiles:
-            self._percentiles.add(Frame.of(steps, percentiles))
+#: Chunks of each stream that is wanted.
+Streams = dict[str, list[ChunkInfo]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StatisticsQuery:
     """What is wanted. `channels`: none for the summary, an empty tuple for all, or some.
 
-    `time_steps` says of recurrent sites how many time steps a row holds.
+    `known` says of sites how many channels and time steps their rows have; without it a row is one of channels.
     """
 
     sites: Sequence[str] = ()
     modes: Sequence[str] = ("train", "eval")
     channels: tuple[int, ...] | None = None
-    time_steps: Mapping[str, int] = field(default_factory=dict)
+    known: Mapping[str, Site] = field(default_factory=dict)
     from_step: int = 0
     to_step: int = LAST_STEP
     after: str | None = None
     max_points: int | None = None
+
+    @property
+    def recorded(self) -> tuple[View, ...]:
+        """The streams of recorded steps that answer it."""
+        return (View.SUMMARY if self.channels is None else View.CHANNELS, View.LAYER, View.PERCENTILES)
+
+    @property
+    def evaluated(self) -> tuple[View, ...]:
+        """The streams of evaluations that answer it."""
+        return (View.POPULATION_SUMMARY if self.channels is None else View.POPULATION,)
 
 
 @dataclass(kw_only=True)
@@ -85,90 +72,89 @@ def read(session: Session, job_id: str, query: StatisticsQuery) -> StatisticsPag
         InvalidCursor: `query.after` is not a cursor of this service.
     """
     cursor, rewound_to = start(session, job_id, query.after)
-    # All sites are recorded at the same steps and written together: one position is that of every stream.
-    reached = cursor.steps.get(POSITION, -1)
-    streams = chunks.find(
-        session,
-        job_id,
-        chunks.STATISTICS,
-        from_step=max(query.from_step, reached + 1),
-        to_step=query.to_step,
+    page, reached = StatisticsPage(rewound_to=rewound_to), dict(cursor.steps)
+    recorded = _find(
+        session, job_id, query, query.recorded, after=reached.get(RECORDED, -1), to_step=query.to_step
     )
-    wanted = _wanted(streams, query)
-    page = StatisticsPage(rewound_to=rewound_to, downsampled=_has_too_many_points(wanted, query))
-    for stream, infos in wanted.items():
-        frame = _rows(session, page, infos, query, _page_rows(wanted))
-        if not len(frame.steps):
-            continue
-        reached = max(reached, infos[-1].last_step if page.downsampled else int(frame.steps[-1]))
-        site, _, view = stream.rpartition("/")
-        record = page.sites.setdefault(site, {"step": frame.steps.tolist()})
-        if view == "percentiles":
-            record["percentiles"] = {name: frame.column(name).tolist() for name, _ in frame.columns}
-        else:
-            record.update(_moments(frame, query, query.time_steps.get(site)))
-    steps = {POSITION: reached} if reached >= 0 else {}
+    last = _read_streams(session, page, recorded, query)
+    reached[RECORDED] = max(last, reached.get(RECORDED, -1))
+    # A page that ends early holds the evaluations up to its end.
+    end = reached[RECORDED] if page.more else query.to_step
+    found = _find(session, job_id, query, query.evaluated, after=reached.get(EVALUATED, -1), to_step=end)
+    reached[EVALUATED] = max(_read_streams(session, page, found, query), reached.get(EVALUATED, -1))
+    steps = {position: step for position, step in reached.items() if step >= 0}
     page.cursor = Cursor(attempt=cursor.attempt, steps=steps).encode()
     return page
 
 
-def _wanted(streams: dict[str, list[ChunkInfo]], query: StatisticsQuery) -> dict[str, list[ChunkInfo]]:
-    views = ("summary" if query.channels is None else "channels", "percentiles")
-    parts = {stream: stream.rpartition("/") for stream in streams}
+def _find(
+    session: Session, job_id: str, query: StatisticsQuery, views: Sequence[View], *, after: int, to_step: int
+) -> Streams:
+    """The wanted streams of some views. Those of all sites reach the same step: they are written together."""
+    from_step = max(query.from_step, after + 1)
+    streams = chunks.find(session, job_id, chunks.STATISTICS, from_step=from_step, to_step=to_step)
+    parts = {stream: site_and_view(stream) for stream in streams}
     return {
         stream: streams[stream]
-        for stream, (site, _, view) in parts.items()
+        for stream, (site, view) in parts.items()
         if view in views and (not query.sites or site in query.sites)
     }
 
 
-def _has_too_many_points(streams: dict[str, list[ChunkInfo]], query: StatisticsQuery) -> bool:
-    """Decided for the whole page: its one cursor cannot stand inside one site and beyond another."""
+def _read_streams(session: Session, page: StatisticsPage, streams: Streams, query: StatisticsQuery) -> int:
+    """Put the rows of a page into the records of their sites; returns the last step read, -1 if there is none."""
+    last = -1
+    downsampled = _has_too_many_points(streams, query)
+    page.downsampled = page.downsampled or downsampled
+    for stream, infos in streams.items():
+        site, view = site_and_view(stream)
+        if downsampled:
+            summary = chunks.read_summary(session, infos, query.max_points or 1)
+            frames = list(_buckets(summary, infos[0].columns))
+        else:
+            limit = _page_rows(streams)
+            frame = chunks.read(session, infos, limit + 1)
+            page.more = page.more or len(frame.steps) > limit
+            frames = [frame.take(slice(0, limit))]
+        if not len(frames[0].steps):
+            continue
+        last = max(last, infos[-1].last_step if downsampled else int(frames[0].steps[-1]))
+        record = page.sites.setdefault(site, {})
+        if view in query.evaluated:
+            record = record.setdefault("population", {})
+        record["step"] = frames[0].steps.tolist()
+        parts = [record]
+        if downsampled:
+            # Rows with nothing finite stand for nothing.
+            record["count"] = summary.count.max(axis=1).astype(int).tolist()
+            parts += [record.setdefault("min", {}), record.setdefault("max", {})]
+        for part, frame in zip(parts, frames, strict=True):
+            add_columns(part, frame, view, query.known.get(site), query.modes, query.channels or ())
+    return last
+
+
+def _has_too_many_points(streams: Streams, query: StatisticsQuery) -> bool:
+    """Decided for the whole page: its one position cannot stand inside one site and beyond another."""
     rows = (sum(info.rows for info in infos) for infos in streams.values())
     return query.max_points is not None and max(rows, default=0) > query.max_points
 
 
-def _page_rows(streams: dict[str, list[ChunkInfo]]) -> int:
+def _page_rows(streams: Streams) -> int:
     """Rows of a page, the same for every stream, so that all of them end at the same step."""
     width = sum(infos[0].width for infos in streams.values())
     return min(PAGE_ROWS, max(1, PAGE_NUMBERS // max(1, width)))
 
 
-def _rows(
-    session: Session, page: StatisticsPage, infos: list[ChunkInfo], query: StatisticsQuery, limit: int
-) -> Frame:
-    """The wanted rows of one stream; where there are too many points, the mean of each bucket of rows."""
-    if page.downsampled:
-        return _buckets(chunks.read_summary(session, infos, query.max_points or 1), infos[0].columns)
-    frame = chunks.read(session, infos, limit + 1)
-    page.more = page.more or len(frame.steps) > limit
-    return frame.take(slice(0, limit))
+def _buckets(summary: Summary, columns: Columns) -> Iterator[Frame]:
+    """The means of buckets of rows, then their least and greatest values.
 
-
-def _buckets(summary: Summary, columns: Columns) -> Frame:
-    """Means of buckets; the least and greatest over channels stay the least and greatest of their bucket."""
+    Among the means, the least and greatest over channels stay the least and greatest of their bucket.
+    """
     values, offset = summary.mean.copy(), 0
     for name, width in columns:
         part = slice(offset, offset + width)
-        if name.endswith(".min"):
-            values[:, part] = summary.low[:, part]
-        elif name.endswith(".max"):
-            values[:, part] = summary.high[:, part]
+        if name.count(".") == 2 and name.endswith((".min", ".max")):
+            values[:, part] = (summary.low if name.endswith(".min") else summary.high)[:, part]
         offset += width
-    return Frame(columns=columns, steps=summary.steps, values=values)
-
-
-def _moments(frame: Frame, query: StatisticsQuery, time_steps: int | None) -> dict[str, Any]:
-    result: dict[str, Any] = dict.fromkeys(query.modes)
-    for column, _ in frame.columns:
-        mode, moment, *over = column.split(".")
-        if mode not in query.modes:
-            continue
-        values = frame.column(column)
-        record = result[mode] = result[mode] or {}
-        if over:
-            record.setdefault(moment, {})[over[0]] = (values if time_steps else values[:, 0]).tolist()
-        else:
-            rows = values.reshape(len(values), time_steps, -1) if time_steps else values
-            record[moment] = (rows[..., list(query.channels)] if query.channels else rows).tolist()
-    return result
+    for table in (values, summary.low, summary.high):
+        yield Frame(columns=columns, steps=summary.steps, values=table)

@@ -1,4 +1,4 @@
-"""The states of a job and the moves between them."""
+"""The states of a job and the moves between them; the states of a file."""
 
 from enum import StrEnum
 
@@ -33,3 +33,18 @@ class FailureCode(StrEnum):
     DEVICE_UNAVAILABLE = "device_unavailable"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
+
+
+class ArtifactStatus(StrEnum):
+    """Whether a file is there: work after a job makes it later than its row."""
+
+    PENDING = "pending"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ArtifactSource(StrEnum):
+    """What made a file: the training, or work after the job."""
+
+    TRAINING = "training"
+    RECALIBRATION = "recalibration"

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,9 +67,10 @@ class Store:
             raise FileMissing(key) from error
 
     def delete(self, keys: list[str]) -> None:
-        """Remove files."""
-        if keys:
-            obstore.delete(self._store, keys)
+        """Remove files; one that is gone already is no error, in a folder as in object stores."""
+        for key in keys:
+            with suppress(FileNotFoundError):
+                obstore.delete(self._store, key)
 
     def check(self) -> None:
         """Fail if a file cannot be written, read and removed."""

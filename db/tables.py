@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, text_enum
-from db.status import FINAL, LIVE, FailureCode, Status
+from db.status import FINAL, LIVE, ArtifactSource, ArtifactStatus, FailureCode, Status
 
 
 def _one_of(column: str, values: tuple[Status, ...]) -> str:
@@ -177,22 +177,49 @@ class Checkpoint(Base):
 
 
 class Artifact(Base):
-    """An immutable file that a client may download."""
+    """A file that a client may download, immutable once it is there; `db.afterwork` makes the pending ones."""
 
     __tablename__ = "artifacts"
     __table_args__ = (
         UniqueConstraint("checkpoint_id", "filename"),
         CheckConstraint("length(sha256) = 64 AND size_bytes >= 0", "described"),
+        CheckConstraint("(status = 'ready') = (store_key IS NOT NULL)", "ready_has_file"),
+        CheckConstraint(
+            "(store_key IS NULL) = (sha256 IS NULL) AND (store_key IS NULL) = (size_bytes IS NULL)",
+            "whole_or_none",
+        ),
+        CheckConstraint("(status = 'failed') = (failure IS NOT NULL)", "failed_has_failure"),
+        CheckConstraint("source <> 'training' OR status = 'ready'", "training_is_ready"),
+        CheckConstraint("(source = 'training') = (request IS NULL)", "work_has_request"),
+        CheckConstraint("status = 'pending' OR lease_expires IS NULL", "ended_has_no_lease"),
+        CheckConstraint("status = 'pending' OR inputs_key IS NULL", "ended_has_no_inputs"),
+        CheckConstraint("attempt >= 0 AND lost_attempts >= 0 AND lost_attempts <= attempt", "attempts"),
+        Index("ix_artifacts_status_id", "status", "id"),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(_job_key(), index=True)
     checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoints.id", ondelete="CASCADE"))
+    source: Mapped[ArtifactSource] = mapped_column(text_enum(ArtifactSource, "source"))
+    status: Mapped[ArtifactStatus] = mapped_column(text_enum(ArtifactStatus, "status"))
     format: Mapped[str]
     filename: Mapped[str]
     media_type: Mapped[str]
     step: Mapped[int] = mapped_column(sa.BigInteger)
-    store_key: Mapped[str] = mapped_column(unique=True)
-    sha256: Mapped[str] = mapped_column(sa.String(64))
-    size_bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    #: The file, once it is ready.
+    store_key: Mapped[str | None] = mapped_column(unique=True)
+    sha256: Mapped[str | None] = mapped_column(sa.String(64))
+    size_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
+    #: Of work after the job: what was asked for, what is to be said of that, and where a client's own data wait.
+    request: Mapped[dict[str, Any] | None]
+    warnings: Mapped[list[Any] | None]
+    inputs_key: Mapped[str | None]
+    #: What came of it; or {"code": ..., "message": ..., "hint": ...}.
+    result: Mapped[dict[str, Any] | None]
+    failure: Mapped[dict[str, Any] | None]
+    #: The fencing token of work after the job: a write of an earlier attempt finds no row.
+    attempt: Mapped[int]
+    lost_attempts: Mapped[int]
+    lease_expires: Mapped[datetime | None]
     created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]

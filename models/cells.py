@@ -56,7 +56,8 @@ class RecurrentLayer(nn.Module):
     def first_hidden(self, inputs: Tensor) -> Tensor:
         """Zeros, or noise where batch norm needs it: (N, units). inputs: (N, T, gates * units)."""
         hidden = inputs.new_zeros(len(inputs), self.units)
-        return torch.randn_like(hidden) * self.noise if self.noise and self.norm_hidden.training else hidden
+        by_batch = isinstance(self.norm_hidden, StepBatchNorm) and self.norm_hidden.by_batch
+        return torch.randn_like(hidden) * self.noise if self.noise and by_batch else hidden
 
     def first_state(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """The hidden state, and zeros for what else the cell keeps. inputs: (N, T, gates * units)."""

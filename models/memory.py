@@ -35,7 +35,8 @@ class Memory:
     Counted: parameters, their gradients, the optimizer's copies of them, weights that are computed from
     parameters, running averages with their scratch, and for each sample of a batch the input, what the backward
     pass reads again, and the gradients of the largest layer, all of that times `PIECES`; or in its place, where
-    it is more, the copy that a checkpoint takes, or what an evaluation holds. Not counted: the process itself
+    it is more, the copy that a checkpoint takes, or what an evaluation holds. A probe holds copies of the
+    parameters beside the batch. Not counted: the process itself
     with torch, the data set, and workspace of the kernels.
     """
 
@@ -49,6 +50,8 @@ class Memory:
     #: Of the largest batches of an evaluation. Those of the job's own size hold less than training does.
     evaluation: int
     batch_size: int
+    #: Of the probes, beside a batch.
+    probes: int = 0
 
     @property
     def checkpoint(self) -> int:
@@ -58,7 +61,7 @@ class Memory:
     @property
     def fixed(self) -> int:
         """What does not depend on the batch."""
-        return self.parameters + self.gradients + self.optimizer + self.weights + self.buffers
+        return self.parameters + self.gradients + self.optimizer + self.weights + self.buffers + self.probes
 
     @property
     def total(self) -> int:
@@ -85,12 +88,18 @@ def eval_batch(largest_output: int) -> int:
 
 
 def estimate(
-    blueprint: Blueprint, *, batch_size: int, optimizer_copies: int, evaluated: int = EVAL_BATCH
+    blueprint: Blueprint,
+    *,
+    batch_size: int,
+    optimizer_copies: int,
+    evaluated: int = EVAL_BATCH,
+    probe_copies: int = 0,
 ) -> Memory:
     """The memory of training with batches of `batch_size`.
 
     `optimizer_copies` is how many numbers the optimizer keeps for each parameter: 0 for SGD, 1 with momentum, 2
-    for AdamW; `evaluated` how many samples there are to evaluate on at a time.
+    for AdamW; `evaluated` how many samples there are to evaluate on at a time; `probe_copies` how many numbers
+    the probes keep for each parameter while they measure.
     """
     steps = layers(blueprint)
     parameters = FLOAT * sum(step.parameters for step in steps)
@@ -106,6 +115,7 @@ def estimate(
         sample=round(PIECES * FLOAT * (prod(blueprint.input_shape) + backward.inside + largest)),
         evaluation=HELD * FLOAT * output * min(evaluated, eval_batch(output)),
         batch_size=batch_size,
+        probes=probe_copies * parameters,
     )
 
 

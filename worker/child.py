@@ -7,6 +7,7 @@ import threading
 from enum import StrEnum
 from multiprocessing.connection import Connection
 
+from db.afterwork import WorkHold
 from db.lease import Hold
 from db.settings import WorkerSettings
 
@@ -42,7 +43,18 @@ def prepare(settings: WorkerSettings) -> None:
 
 def main(settings: WorkerSettings, hold: Hold, pipe: Connection) -> None:
     """Run one attempt in this process."""
+    _leave_signals_to_the_supervisor()
+    importlib.import_module("worker.run").run_attempt(settings, hold, Orders(pipe))
+
+
+def work(settings: WorkerSettings, hold: WorkHold, pipe: Connection) -> None:
+    """Make the file of `hold` in this process, which ends at once when the supervisor is gone."""
+    _leave_signals_to_the_supervisor()
+    Orders(pipe)
+    importlib.import_module("worker.make_file").run_work(settings, hold)
+
+
+def _leave_signals_to_the_supervisor() -> None:
     # Ctrl-C reaches the whole group; when to stop is the supervisor's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    importlib.import_module("worker.run").run_attempt(settings, hold, Orders(pipe))

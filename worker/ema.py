@@ -1,24 +1,54 @@
 """Averaged weights: a second model beside the one that is trained."""
 
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from collections.abc import Iterator
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from models.norms.base import RunningNorm
 
 
 class Ema:
     """An exponential moving average of a model's parameters and, with `use_buffers`, of its running statistics.
 
-    Begins as the weights after the first step. Polyak & Juditsky 1992; torch.optim.swa_utils.AveragedModel.
+    average = decay * average + (1 - decay) * weights after each step; it begins as the weights after the first.
+    Polyak & Juditsky 1992. As `torch.optim.swa_utils.AveragedModel`, which however looks at all buffers (scratch
+    and counts too) in every step and waits for the device. Without `use_buffers` the running statistics are those
+    of the model itself, as there. Other buffers always are. Make it after `RunningAverages`.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, use_buffers: bool) -> None:
-        self._averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=use_buffers)
+        #: The averaged model; call `settle` before its buffers are read.
+        self.model = deepcopy(model).requires_grad_(False)
+        self._source = model
+        self._average = get_ema_multi_avg_fn(decay)
+        # Listed once: to find them again takes as long as to average them.
+        self._newest = list(_averaged(model, use_buffers))
+        self._averaged = list(_averaged(self.model, use_buffers))
+        self._begun = False
 
-    @property
-    def model(self) -> nn.Module:
-        """The averaged model."""
-        module: nn.Module = self._averaged.module
-        return module
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the weights after one more step; nothing here waits for the device."""
+        if self._begun:
+            self._average(self._averaged, self._newest, 0)
+        else:
+            torch._foreach_copy_(self._averaged, self._newest)
+        self._begun = True
 
-    def update(self, model: nn.Module) -> None:
-        """Take in the weights after one more step."""
-        self._averaged.update_parameters(model)
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Take over from the model what is not averaged."""
+        averaged = {id(tensor) for tensor in self._averaged}
+        for own, newest in zip(self.model.buffers(), self._source.buffers(), strict=True):
+            if id(own) not in averaged:
+                own.copy_(newest)
+
+
+def _averaged(model: nn.Module, use_buffers: bool) -> Iterator[Tensor]:
+    yield from model.parameters()
+    for norm in model.modules() if use_buffers else ():
+        if isinstance(norm, RunningNorm):
+            yield from (running for _, _, running in norm.running())

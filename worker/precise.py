@@ -10,26 +10,27 @@ from models.norms.base import RunningNorm
 
 #: What a norm would store, by moment: `mean` and `var`, say.
 Population = dict[str, Tensor]
+#: Inputs and targets.
+Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
-def estimate(
-    model: nn.Module, norms: Sequence[RunningNorm], batches: Iterable[tuple[Tensor, Tensor]]
-) -> list[Population]:
+def estimate(model: nn.Module, norms: Sequence[RunningNorm], batches: Batches) -> list[Population]:
     """The population statistics of each norm, from one pass with batch statistics and, as in eval mode, no noise.
 
     The population form of Wu & Johnson 2021 (arXiv 2105.07576): mean = E[mean_B] and
     variance = E[mean_B^2 + var_B] - mean^2, weighted by the number of values, so that ragged batches count
     for what they hold. Exact for the first norm; a deeper one sees inputs that batch statistics normalized, in
     batch renormalization too: corrected towards running averages that lag, they would be of another scale.
-    Leaves parameters and running averages alone; modes are the caller's to restore.
+    `worker.sequential` is exact for all.
+    Leaves parameters, buffers, modes and generators as they were; float64.
     """
     counts = [0] * len(norms)
     sums: list[Tensor] = []
     values = [0] * len(norms)
     hooks = [norm.register_forward_hook(_count_values(values, index)) for index, norm in enumerate(norms)]
     try:
-        with batch_statistics(model, norms), _without_corrections(norms):
+        with measuring(model, norms):
             for inputs, _ in batches if norms else ():
                 model(inputs)
                 raw = [norm.raw_moments(n) * n for norm, n in zip(norms, values, strict=True)]
@@ -49,49 +50,91 @@ def _count_values(values: list[int], index: int) -> Callable[[nn.Module, tuple[T
 
 
 @contextmanager
-def batch_statistics(model: nn.Module, norms: Sequence[RunningNorm]) -> Iterator[None]:
-    """Normalize by batch statistics with everything else in eval mode: no dropout, no noise, no buffer changed.
-
-    The one noise that stays is what the hidden state of a recurrent layer begins with (`models.cells`), where
-    otherwise there would be no batch statistics to normalize by.
-    """
-    was_training, was_noisy = model.training, [norm.noise for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.train()
-        norm.noise = False
-    try:
+def generators_kept(model: nn.Module) -> Iterator[None]:
+    """The generators of the host and of the model's device are afterwards as they were."""
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    with torch.random.fork_rng(list(devices)):
         yield
-    finally:
-        model.train(was_training)
-        for norm, noise in zip(norms, was_noisy, strict=True):
-            norm.noise = noise
 
 
 @contextmanager
-def _without_corrections(norms: Sequence[RunningNorm]) -> Iterator[None]:
-    before = [norm.corrects for norm in norms]
-    for norm in norms:
-        norm.corrects = False
+def batch_statistics(model: nn.Module, norms: Sequence[RunningNorm]) -> Iterator[None]:
+    """Normalize by batch statistics with everything else in eval mode: no dropout, no noise, no average moved.
+
+    In frozen norms too, whose train mode no longer does. The one noise that stays is what the hidden state of a
+    recurrent layer begins with (`models.cells`), where otherwise there would be no batch statistics to
+    normalize by.
+    """
+    with _modes_kept(model), _switched(norms, noise=False, frozen=False):
+        model.eval()
+        for norm in norms:
+            norm.train()
+        yield
+
+
+@contextmanager
+def measuring(model: nn.Module, norms: Sequence[RunningNorm]) -> Iterator[None]:
+    """`batch_statistics` without the correction of batch renormalization; leaves buffers and generators alone."""
+    with (
+        generators_kept(model),
+        left_alone(norms),
+        batch_statistics(model, norms),
+        _switched(norms, corrects=False),
+    ):
+        yield
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Eval mode; afterwards every module is in the mode that it was in."""
+    with _modes_kept(model):
+        model.eval()
+        yield
+
+
+@contextmanager
+def _modes_kept(model: nn.Module) -> Iterator[None]:
+    before = [(module, module.training) for module in model.modules()]
     try:
         yield
     finally:
-        for norm, corrects in zip(norms, before, strict=True):
-            norm.corrects = corrects
+        for module, training in before:
+            module.training = training
+
+
+@contextmanager
+def _switched(norms: Sequence[RunningNorm], **switches: bool) -> Iterator[None]:
+    before = [{name: getattr(norm, name) for name in switches} for norm in norms]
+    for norm in norms:
+        _switch(norm, switches)
+    try:
+        yield
+    finally:
+        for norm, values in zip(norms, before, strict=True):
+            _switch(norm, values)
+
+
+def _switch(norm: RunningNorm, switches: dict[str, bool]) -> None:
+    for name, value in switches.items():
+        setattr(norm, name, value)
+
+
+@contextmanager
+def left_alone(norms: Sequence[RunningNorm]) -> Iterator[None]:
+    """Running averages and scratch buffers are afterwards what they were, bit by bit."""
+    before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, values in before:
+            buffer.copy_(values)
 
 
 @contextmanager
 def substituted(norms: Sequence[RunningNorm], populations: Sequence[Population]) -> Iterator[None]:
     """Put population statistics in the place of the running averages; afterwards these are as before."""
-    before = [{moment: running.clone() for moment, _, running in norm.running()} for norm in norms]
-    try:
-        _store(norms, populations)
+    with left_alone(norms):
+        for norm, population in zip(norms, populations, strict=True):
+            for moment, _, running in norm.running():
+                running.copy_(population[moment])
         yield
-    finally:
-        _store(norms, before)
-
-
-def _store(norms: Sequence[RunningNorm], populations: Sequence[Population]) -> None:
-    for norm, population in zip(norms, populations, strict=True):
-        for moment, _, running in norm.running():
-            running.copy_(population[moment])

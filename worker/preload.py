@@ -8,7 +8,7 @@ import gc
 
 import torch
 
-import worker.run  # noqa: F401 - everything that a trainer imports
+import worker.make_file  # noqa: F401 - with worker.run, everything that a process of the worker imports
 from worker import export
 
 torch.set_num_threads(1)

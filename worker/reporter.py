@@ -12,14 +12,16 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db import checkpoints, chunks, lease
-from db.checkpoints import ModelFile
+from db.checkpoints import WEIGHTS_FILES, ModelFile
 from db.chunks import METRICS, ChunkWriter
 from db.engine import Database
 from db.frames import CHUNK_ROWS, Frame
 from db.lease import Hold
+from db.probes import ProbeWriter
+from db.site_streams import SiteWriter
 from db.spec.job import JobSpec
-from db.statistics import SiteWriter
 from db.store import Store
+from models.shapes import sites
 from worker import export
 from worker.trainer import Series, Snapshot
 
@@ -30,6 +32,9 @@ T = TypeVar("T")
 #: Seconds between writes, and how long a database that does not answer is tried again.
 WRITE_EVERY = 0.5
 RETRY_FOR = 60.0
+
+#: Of metrics by the last part of their names: what the best value is.
+LEAST, GREATEST = {"loss", "rmse"}, {"accuracy", "r2"}
 
 
 def patiently(database: Database, write: Callable[[Session], T]) -> T:
@@ -65,6 +70,9 @@ class DatabaseReporter:
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._streams: dict[str, ChunkWriter] = {}
         self._sites: dict[str, SiteWriter] = {}
+        self._site_count = len(sites(spec.blueprint()))
+        self._found: list[tuple[str, int, Series]] = []
+        self._probes: dict[str, ProbeWriter] = {}
         self._values: dict[str, Any] = {}
         self._latest: dict[str, dict[str, Any]] = {}
         self._best: dict[str, dict[str, Any]] = {}
@@ -83,15 +91,17 @@ class DatabaseReporter:
 
     def metrics(self, stream: str, steps: Sequence[int], series: Series) -> None:
         self._queue.put(lambda: self._add_metrics(stream, steps, series))
+        self._put_found()
 
     def statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
         self._queue.put(lambda: self._add_statistics(site, steps, moments, percentiles))
 
     def population(self, site: str, step: int, values: Series) -> None:
-        """Not kept yet."""
+        # Kept until the metrics of the evaluation: what it found at all sites goes into one transaction.
+        self._found.append((site, step, values))
 
     def probe(self, name: str, step: int, values: Mapping[str, float]) -> None:
-        """Not kept yet."""
+        self._queue.put(lambda: self._add_probe(name, step, values))
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         self._queue.put(lambda: self._save(snapshot))
@@ -108,6 +118,7 @@ class DatabaseReporter:
             AttemptSuperseded: another attempt holds the job.
             Exception: a write failed for good.
         """
+        self._put_found()
         self._queue.put(None)
         self._thread.join()
         if self._error is not None:
@@ -118,7 +129,7 @@ class DatabaseReporter:
             going = True
             while going:
                 going = self._take_for(WRITE_EVERY)
-                self._write()
+                self._write(last=not going)
         except Exception as error:  # raised again by close()
             self._error = error
             self.stopped.set()
@@ -149,27 +160,47 @@ class DatabaseReporter:
     def _improve(self, name: str, steps: Sequence[int], values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         kind = name.rpartition("/")[2]
         known_values = np.where(np.isfinite(values), values, np.nan)
-        if kind not in ("loss", "accuracy") or np.isnan(known_values).all():
+        if kind not in LEAST | GREATEST or np.isnan(known_values).all():
             return
-        row = int(np.nanargmin(known_values) if kind == "loss" else np.nanargmax(known_values))
+        row = int(np.nanargmin(known_values) if kind in LEAST else np.nanargmax(known_values))
         known = self._best.get(name)
-        better = known is None or (values[row] < known["value"]) == (kind == "loss")
+        better = known is None or (values[row] < known["value"]) == (kind in LEAST)
         if better and (known is None or values[row] != known["value"]):
             self._best[name] = _point(values[row], steps[row])
 
     def _add_statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
-        if site not in self._sites:
-            row_bytes = sum(values[0].nbytes for values in moments.values())
-            self._sites[site] = SiteWriter(self._hold, site, row_bytes)
-        self._sites[site].add(steps, moments, percentiles)
+        self._site(site).add(steps, moments, percentiles)
 
-    def _write(self) -> None:
-        """One transaction with everything that has come since the last one."""
+    def _put_found(self) -> None:
+        found, self._found = self._found, []
+        if found:
+            self._queue.put(lambda: self._add_found(found))
+
+    def _add_found(self, found: Sequence[tuple[str, int, Series]]) -> None:
+        for site, step, values in found:
+            self._site(site).add_population(step, values)
+
+    def _site(self, site: str) -> SiteWriter:
+        return self._sites.setdefault(site, SiteWriter(self._hold, site))
+
+    def _add_probe(self, name: str, step: int, values: Mapping[str, float]) -> None:
+        if name not in self._probes:
+            self._probes[name] = ProbeWriter(self._hold, name, len(values))
+        self._probes[name].add(step, values)
+
+    def _write(self, *, last: bool = False) -> None:
+        """One transaction with everything that has come since the last one.
+
+        Sites wait for one another, but for the last time: a reader has one position for all of them.
+        """
         if not self._has_news:
             return
         values = {**self._values, "latest": self._latest, "best": self._best}
-        sites = (stream for site in self._sites.values() for stream in site.streams)
-        writers = [*self._streams.values(), *sites]
+        reached = [site.last_step for site in self._sites.values() if site.last_step]
+        whole = last or (len(set(reached)) <= 1 and len(reached) in (0, self._site_count))
+        streams = (stream for site in self._sites.values() if whole for stream in site.streams)
+        probes = (probe.stream for probe in self._probes.values())
+        writers = [*self._streams.values(), *streams, *probes]
 
         def write(session: Session) -> None:
             lease.record(session, self._hold, **values)
@@ -178,7 +209,7 @@ class DatabaseReporter:
         self._commit(write)
         for writer in writers:
             writer.committed()
-        self._values, self._has_news = {}, False
+        self._values, self._has_news = {}, not whole
 
     def _commit(self, write: Callable[[Session], T]) -> T:
         return patiently(self._database, write)
@@ -186,17 +217,16 @@ class DatabaseReporter:
     def _save(self, snapshot: Snapshot) -> None:
         self._write()
         folder = f"jobs/{self._hold.job_id}/attempt-{self._hold.attempt}/step-{snapshot.step}"
+        made = [
+            ("safetensors", WEIGHTS_FILES["raw"], export.model_bytes(snapshot.weights)),
+            ("config", "config.json", export.config_bytes(self._spec)),
+            ("modeling", "modeling.py", export.modeling_bytes()),
+        ]
+        if snapshot.averaged is not None:
+            made.append(("safetensors", WEIGHTS_FILES["ema"], export.model_bytes(snapshot.averaged)))
         files = [
-            ModelFile(
-                format=format,
-                filename=filename,
-                stored=self._store.put(f"{folder}/{filename}", data),
-            )
-            for format, filename, data in (
-                ("safetensors", "model.safetensors", export.model_bytes(snapshot)),
-                ("config", "config.json", export.config_bytes(self._spec)),
-                ("modeling", "modeling.py", export.modeling_bytes()),
-            )
+            ModelFile(format=format, filename=filename, stored=self._store.put(f"{folder}/{filename}", data))
+            for format, filename, data in made
         ]
         state = self._store.put(f"{folder}/state.pt", export.state_bytes(snapshot))
         self._commit(lambda session: checkpoints.commit(session, self._hold, snapshot.step, state, files))

@@ -1,15 +1,13 @@
 """One attempt in its own process: everything is built from the spec, trained, and its end is written."""
 
 import logging
-from collections.abc import Callable
 from math import prod
 
 import torch
 from pydantic import ValidationError
-from sqlalchemy.orm import Session
 
 from db import jobs, lease
-from db.datasets import DATASETS, DatasetInfo, DatasetName
+from db.datasets import DATASETS, DatasetInfo, DatasetName, Task
 from db.engine import Database
 from db.errors import AttemptSuperseded
 from db.lease import Failure, Hold
@@ -21,28 +19,32 @@ from db.store import Store
 from models.build import build
 from models.memory import eval_batch
 from models.norms.running import RunningAverages
-from models.shapes import layers, sites
+from models.shapes import layers
 from worker.child import Orders, Stop
+from worker.conclusion import End, with_diagnosis
 from worker.data import batches, cache
-from worker.data.batches import Data
+from worker.data.batches import Data, Samples
 from worker.data.cache import CachedData
+from worker.data.order import BatchOrder
 from worker.device import choose_device, describe, in_precision
 from worker.ema import Ema
 from worker.errors import TrainingError
 from worker.evaluate import Evaluator
-from worker.objective import Classification
+from worker.objective import Classification, Regression
 from worker.optim import make_optimizer
-from worker.probes.base import Probes
+from worker.probes.make import make_probes
 from worker.recorder import StepRecorder
 from worker.reporter import DatabaseReporter, patiently
 from worker.seeding import seed_everything
-from worker.statistics import SiteStatistics
+from worker.statistics import SiteStatistics, Wanted
 from worker.trainer import Plan, Run, train
 
 log = logging.getLogger(__name__)
 
-#: Writes how an attempt ended.
-End = Callable[[Session, Hold], None]
+OBJECTIVES: dict[Task, type[Classification | Regression]] = {
+    Task.CLASSIFICATION: Classification,
+    Task.REGRESSION: Regression,
+}
 
 
 def run_attempt(settings: WorkerSettings, hold: Hold, orders: Orders) -> None:
@@ -83,10 +85,12 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
         failure = explain(error)
         if failure.code is FailureCode.INTERNAL_ERROR:
             log.exception("Job %s failed.", hold.job_id)
-        return lambda session, hold: lease.fail(session, hold, failure)
+        return with_diagnosis(database, hold, failure)
     if finished:  # an order that came after the last step came too late
-        return lease.succeed
-    return lease.cancelled if orders.stop is Stop.CANCEL else lease.release
+        return with_diagnosis(database, hold, lease.succeed)
+    if orders.stop is Stop.CANCEL:
+        return with_diagnosis(database, hold, lease.cancelled)
+    return lease.release
 
 
 def load_data(settings: WorkerSettings, info: DatasetInfo, binarize: bool = False) -> CachedData:
@@ -109,29 +113,35 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
     blueprint = spec.blueprint()
     model = build(blueprint).to(device)
     data = place_data(spec, cached, device)
+    order = make_order(spec, data.train)
     averages = RunningAverages(model.modules())
     optimizer = make_optimizer(spec.optimizer, model)
+    objective = OBJECTIVES[spec.dataset.info.task](spec.loss.reduction)
     largest = max(prod(layer.output) for layer in layers(blueprint))
     return Run(
         plan=make_plan(spec),
         data=data,
+        order=order,
         model=model,
         forward=in_precision(model, spec.precision, device),
         optimizer=optimizer,
         averages=averages,
-        objective=Classification(),
-        probes=Probes(),
+        objective=objective,
+        probes=make_probes(spec.probes, data, order, eval_batch(largest)),
         ema=None if spec.ema is None else Ema(model, decay=spec.ema.decay, use_buffers=spec.ema.use_buffers),
-        recorder=StepRecorder(spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
+        recorder=StepRecorder(objective, spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
         statistics=SiteStatistics(
-            model, sites(blueprint), averages, units_to_record(spec), spec.statistics.percentiles
+            model, blueprint, averages, make_wanted(spec), lambda: float(optimizer.param_groups[0]["lr"])
         ),
         evaluator=Evaluator(
             model,
             data,
+            objective,
             batch_size=spec.batch_size,
             modes=spec.evaluate.modes,
             eval_batch=eval_batch(largest),
+            population=spec.evaluate.population,
+            order=order,
         ),
     )
 
@@ -142,7 +152,7 @@ def place_data(spec: JobSpec, cached: CachedData, device: torch.device) -> Data:
     return batches.place(
         cached.arrays,
         device,
-        scale=1.0 if dataset.binarize else 1.0 / info.largest_value,
+        scale=1.0 if dataset.binarize else info.scale,
         standard=(info.mean, info.std) if dataset.standardize else None,
         train_limit=dataset.train_limit,
         test_limit=dataset.test_limit,
@@ -151,14 +161,38 @@ def place_data(spec: JobSpec, cached: CachedData, device: torch.device) -> Data:
     )
 
 
+def make_order(spec: JobSpec, train: Samples) -> BatchOrder:
+    """The batches of the job's training samples."""
+    classes = spec.dataset.classes_per_batch
+    return BatchOrder(
+        samples=len(train),
+        size=spec.batch_size,
+        seed=spec.seed,
+        classes_per_batch=classes,
+        labels=None if classes is None else train.targets.cpu(),
+        device=train.targets.device,
+    )
+
+
+def make_wanted(spec: JobSpec) -> Wanted:
+    """What the sites of a resolved spec record."""
+    statistics = spec.statistics
+    return Wanted(
+        units=units_to_record(spec),
+        percentiles=statistics.percentiles,
+        details=statistics.details,
+        every=statistics.every,
+        steps=spec.resolved().steps or 0,
+        accumulate=spec.optimizer.accumulate,
+    )
+
+
 def make_plan(spec: JobSpec) -> Plan:
     """The loop's numbers of a resolved spec."""
     resolved = spec.resolved()
     return Plan(
         steps=resolved.steps or 0,
-        batch_size=spec.batch_size,
         accumulate=spec.optimizer.accumulate,
-        seed=spec.seed,
         evaluate_every=resolved.evaluate.every or 1,
         statistics_every=spec.statistics.every,
         checkpoint_every=spec.checkpoint.every,

@@ -3,24 +3,29 @@
 The moments of a norm that keeps running averages come from the scratch buffers that its own forward pass filled
 and cost no second pass over the activations; where these hold something else than what normalized, as with the
 chunks of ghost batch norm, the norm itself says it. Only in a recorded step is anything hooked: the output of the
-units whose percentiles are wanted, and the input of norms that keep nothing, which then compute their moments
-from it.
+units whose percentiles are wanted, the input of norms that keep nothing, which then compute their moments from it,
+and what `worker.details` looks at.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.blueprint import Blueprint
+from models.neighbours import neighbours
 from models.norms.base import Normalization, RunningNorm
 from models.norms.running import RunningAverages
-from models.shapes import Site
+from models.shapes import Site, sites
+from worker.columns import Columns
+from worker.details import Details
+from worker.drift import drift
 from worker.percentiles import OutputPercentiles
+from worker.running import RunningSites
+from worker.window import WINDOW
 
-Array = NDArray[np.floating]
 #: A forward pass: the model itself, or the model under autocast.
 Forward = Callable[[Tensor], Tensor]
 
@@ -29,13 +34,34 @@ Forward = Callable[[Tensor], Tensor]
 class SiteRows:
     """Rows of one site. moments: name to (rows, values), in a recurrent layer (rows, time steps, values).
 
-    percentiles: name to (rows, units).
+    Columns of the layer before a site are of one number a step: (rows). percentiles: name to (rows, units).
     """
 
     site: str
     steps: list[int]
-    moments: dict[str, Array]
-    percentiles: dict[str, Array]
+    moments: Columns
+    percentiles: Columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be recorded. `units` names the channels of each site whose percentiles are wanted.
+
+    Without `details` it is moments alone. `every` and `steps` (the last, which is recorded too) are in optimizer
+    steps of `accumulate` batches.
+    """
+
+    units: Mapping[str, Sequence[int]]
+    percentiles: Sequence[float]
+    details: bool
+    every: int
+    steps: int
+    accumulate: int
+
+    def batches_to(self, step: int) -> int:
+        """Batches from the end of a step to the end of the next one that is recorded; 0 if this one is."""
+        following = min(-(-step // self.every) * self.every, self.steps)
+        return (following - step) * self.accumulate
 
 
 @dataclass(kw_only=True)
@@ -78,73 +104,79 @@ def norm_of(model: nn.Module, site: Site) -> Normalization:
 
 
 class SiteStatistics:
-    """Train-mode and eval-mode moments and output percentiles of the sites of a model.
+    """Train-mode and eval-mode moments of the sites of a model, and what else is wanted of them.
 
-    `units` names the channels of each site whose percentiles are wanted. All sites record the same steps.
+    All sites record the same steps. Where a step has several batches, the record is of the last one.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        sites: Sequence[Site],
+        blueprint: Blueprint,
         averages: RunningAverages,
-        units: Mapping[str, Sequence[int]],
-        percentiles: Sequence[float],
+        wanted: Wanted,
+        learning_rate: Callable[[], float],
     ) -> None:
         device = next(model.parameters()).device
-        self._sites = {site.name: site for site in sites}
-        self._averages = averages
-        norms = {site.name: norm_of(model, site) for site in sites}
-        self._running = {name: norm for name, norm in norms.items() if isinstance(norm, RunningNorm)}
-        # Asked once: the others need nothing in a recorded step but the copy of all averages together.
-        self._apart = {name: norm for name, norm in self._running.items() if norm.normalized_by()}
+        self._sites = {site.name: site for site in sites(blueprint)}
+        self._wanted = wanted
+        norms = {name: norm_of(model, site) for name, site in self._sites.items()}
+        running = {name: norm for name, norm in norms.items() if isinstance(norm, RunningNorm)}
+        self._running = RunningSites(running, self._sites, averages, WINDOW if wanted.details else 1)
         self._percentiles = {
-            name: OutputPercentiles(torch.tensor(list(chosen), device=device), percentiles)
-            for name, chosen in units.items()
-            if len(chosen) and len(percentiles)
+            name: OutputPercentiles(torch.tensor(list(chosen), device=device), wanted.percentiles)
+            for name, chosen in wanted.units.items()
+            if len(chosen) and len(wanted.percentiles) and wanted.details
         }
         self._watched = {
             name: _Watched(norm=norm)
             for name, norm in norms.items()
-            if name in self._percentiles or name not in self._running
+            if name in self._percentiles or name not in running
         }
+        self._details = Details(model, norms, neighbours(blueprint), learning_rate) if wanted.details else None
+        self._hooks = bool(self._watched) or wanted.details
         self._latest_samples = 0
-        self._clear()
+        self._clear({name: [] for name in norms if name not in running})
 
-    def _clear(self) -> None:
+    def _clear(self, moments: dict[str, list[dict[str, Tensor]]]) -> None:
         self._steps: list[int] = []
         self._samples: list[int] = []
-        self._copies: list[Tensor] = []
-        self._moments: dict[str, list[Mapping[str, Tensor]]] = {
-            name: [] for name in self._sites if name not in self._running or name in self._apart
-        }
+        self._moments = moments
 
     def watch(self, forward: Forward, inputs: Tensor) -> Tensor:
         """The forward pass of a recorded step; keeps what `take` needs."""
-        for watched in self._watched.values():
-            watched.clear()
-        hooks = [watched.norm.register_forward_hook(watched.keep) for watched in self._watched.values()]
-        try:
+        if not self._hooks:
             return forward(inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with ExitStack() as hooks:
+            for watched in self._watched.values():
+                watched.clear()
+                hooks.callback(watched.norm.register_forward_hook(watched.keep).remove)
+            if self._details is not None:
+                self._details.hook(hooks)
+            return forward(inputs)
 
     def observe(self, step: int, samples: int) -> None:
         """One batch of a step is through, and the running averages have moved."""
         self._latest_samples = samples
+        if self._wanted.batches_to(step) < self._running.window:
+            self._running.observe(samples)
 
-    @torch.no_grad()
     def take(self, step: int) -> None:
         """Record a step, before the optimizer moves the weights."""
         self._steps.append(step)
         self._samples.append(self._latest_samples)
-        self._copies.append(self._averages.copy())
+        self._running.take()
+        if self._hooks:
+            self._take_hooked()
+
+    @torch.no_grad()
+    def _take_hooked(self) -> None:
         for name, moments in self._moments.items():
-            apart = self._apart.get(name)
-            moments.append(apart.normalized_by() if apart else self._watched[name].moments())
+            moments.append(self._watched[name].moments())
         for name, percentiles in self._percentiles.items():
             percentiles.take(self._watched[name].output())
+        if self._details is not None:
+            self._details.take()
         for watched in self._watched.values():
             watched.clear()
 
@@ -153,38 +185,45 @@ class SiteStatistics:
         if not self._steps:
             return []
         steps = [step for step in self._steps if last_step is None or step <= last_step]
-        copies = torch.stack(self._copies).cpu()
+        details = {} if self._details is None else self._details.flush()
+        running = self._running.flush()
         rows = []
         for name in self._sites:
-            moments = {key: values.numpy() for key, values in self._moments_of(name, copies).items()}
+            moments = running[name] if name in running else self._own(name)
             percentiles = self._percentiles[name].flush() if name in self._percentiles else {}
             rows.append(
                 SiteRows(
                     site=name,
                     steps=steps,
-                    moments=_first(len(steps), moments),
+                    moments=_first(len(steps), moments | details.get(name, {})),
                     percentiles=_first(len(steps), percentiles),
                 )
             )
-        self._clear()
+        self._clear({name: [] for name in self._moments})
         return rows if steps else []
 
-    def _moments_of(self, name: str, copies: Tensor) -> dict[str, Tensor]:
-        """A site's moments at the recorded steps; the variance of a batch is the biased one, which normalized."""
-        kept = self._moments.get(name)
-        own = {key: torch.stack([each[key] for each in kept]).cpu() for key in kept[0]} if kept else {}
-        if name not in self._running:
-            return own
-        norm, site = self._running[name], self._sites[name]
-        moments = self._averages.of(norm, copies)
-        if "train.var" in moments:
-            values = torch.tensor(self._samples, dtype=torch.float64)[:, None] * site.positions
-            moments["train.var"] = moments["train.var"] * ((values - 1) / values).to(copies.dtype)
-        moments |= {f"train.{key}": values for key, values in own.items()}
-        if site.time_steps is None:
-            return moments
-        return {key: values.unflatten(1, (site.time_steps, -1)) for key, values in moments.items()}
+    def _own(self, name: str) -> Columns:
+        """The moments of a site without running averages.
+
+        Fixed statistics are compared with the batch, the only one that was looked at.
+        """
+        kept = self._moments[name]
+        found = {column: torch.stack([each[column] for each in kept]).cpu() for column in kept[0]}
+        if self._wanted.details and {"eval.mean", "eval.var"} <= found.keys():
+            values = torch.tensor(self._samples, dtype=torch.float64) * self._sites[name].positions
+            found |= _drift_of_fixed(found, values)
+        return {column: each.numpy() for column, each in found.items()}
 
 
-def _first(rows: int, series: dict[str, Array]) -> dict[str, Array]:
-    return {name: values[:rows] for name, values in series.items()}
+def _drift_of_fixed(moments: Mapping[str, Tensor], values: Tensor) -> dict[str, Tensor]:
+    """Of stored moments from those of one batch, its variance unbiased. values: of a channel in each batch."""
+    unbiased = (values / (values - 1)).view(-1, *[1] * (moments["train.var"].dim() - 1))
+    stored_mean, stored_var, mean, var = (
+        moments[column].double() for column in ("eval.mean", "eval.var", "train.mean", "train.var")
+    )
+    found = drift(stored_mean, stored_var, mean, var * unbiased)
+    return {column: each.to(moments["train.var"].dtype) for column, each in found.items()}
+
+
+def _first(rows: int, columns: Columns) -> Columns:
+    return {name: values[:rows] for name, values in columns.items()}

@@ -6,9 +6,11 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.process import BaseProcess
+from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError
 
@@ -22,6 +24,8 @@ from worker import child
 from worker.child import Stop
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Seconds between looks at what clients want, and how long a trainer may take to stop.
 POLL_SECONDS = 0.5
@@ -68,12 +72,19 @@ class Supervisor:
                 self._active -= 1
         return True
 
-    def _run(self, hold: Hold) -> None:
-        log.info("Job %s: attempt %d starts.", hold.job_id, hold.attempt)
+    def start_child(
+        self, target: Callable[[WorkerSettings, T, Connection], None], hold: T
+    ) -> tuple[ForkServerProcess, Connection]:
+        """A process of the fork server that runs `target`, and the pipe whose end is its end too."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=child.main, args=(self._settings, hold, theirs), daemon=True)
+        process = self._context.Process(target=target, args=(self._settings, hold, theirs), daemon=True)
         process.start()
         theirs.close()
+        return process, ours
+
+    def _run(self, hold: Hold) -> None:
+        log.info("Job %s: attempt %d starts.", hold.job_id, hold.attempt)
+        process, ours = self.start_child(child.main, hold)
         try:
             Watch(self._settings, self._database, hold, process, ours, self.draining).until_end()
         finally:

@@ -8,6 +8,7 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 
 from db.engine import Database
 from db.settings import WorkerSettings
+from worker.afterwork import Afterwork
 from worker.housekeeping import Housekeeping
 from worker.queue import TASK, Dispatcher
 from worker.supervisor import Supervisor
@@ -34,6 +35,9 @@ def _warm_up(**_: Any) -> None:
 def _open(sender: Any, **_: Any) -> None:
     housekeeping = Housekeeping(settings, database, Dispatcher(sender.app, database), supervisor)
     housekeeping.start()
+    afterwork = Afterwork(settings, database, supervisor)
+    afterwork.start()
+    worker_shutdown.connect(lambda **_: afterwork.stop(), weak=False)
     worker_shutdown.connect(lambda **_: housekeeping.stop(), weak=False)
     if settings.ready_file:
         settings.ready_file.write_text("ready\n")

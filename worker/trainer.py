@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.norms.running import RunningAverages
-from worker.data.batches import Data, Samples, epoch_batches
+from worker.data.batches import Data
+from worker.data.order import BatchOrder
 from worker.ema import Ema
 from worker.errors import Diverged
 from worker.evaluate import Evaluator
@@ -31,6 +32,8 @@ class Snapshot:
 
     step: int
     weights: dict[str, Tensor]
+    #: Averaged ones, where the job has any.
+    averaged: dict[str, Tensor] | None = None
     optimizer: dict[str, Any]
     rng: dict[str, Tensor]
 
@@ -65,10 +68,8 @@ class Plan:
     """How long, how much at a time, and what is recorded when; all intervals in optimizer steps."""
 
     steps: int
-    batch_size: int
     #: Batches of one optimizer step.
     accumulate: int
-    seed: int
     evaluate_every: int
     statistics_every: int
     checkpoint_every: int
@@ -82,6 +83,7 @@ class Run:
 
     plan: Plan
     data: Data
+    order: BatchOrder
     model: nn.Module
     #: The model's forward pass in the job's precision; gives float32.
     forward: Forward
@@ -104,7 +106,7 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
     """
     plan, speed = run.plan, Speed()
     run.model.train()
-    for step, epoch, parts in schedule(plan, run.data.train):
+    for step, epoch, parts in schedule(plan, run.order):
         if should_stop():
             flush(run, reporter)
             reporter.progress(step - 1, epoch, speed.samples_per_second())
@@ -133,7 +135,7 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
 def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
     """One optimizer step on the samples in the rows of each part. Nothing here waits for the device.
 
-    Each part is normalized by itself and moves the running averages; the gradient is the mean over all samples.
+    Each part is normalized by itself and moves the running averages; the gradient is that of all samples.
     """
     recorded = step % run.plan.statistics_every == 0 or step == run.plan.steps
     samples = sum(map(len, parts))
@@ -142,17 +144,17 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
         inputs, targets = run.data.train.batch(part)
         outputs = run.statistics.watch(run.forward, inputs) if recorded else run.forward(inputs)
         loss = run.objective.minimized(outputs, targets)
-        share = len(part) / samples
+        share = run.objective.share(len(part), samples)
         (loss if share == 1 else loss * share).backward()
         run.averages.update()
         run.statistics.observe(step, len(part))
-        run.recorder.record(step, loss, outputs, targets)
+        run.recorder.record(step, run.objective.reported(loss, outputs), outputs, targets)
     if recorded:
         run.statistics.take(step)
     before = run.probes.copy(step, run.model)
     run.optimizer.step()
     if run.ema is not None:
-        run.ema.update(run.model)
+        run.ema.update()
     if before is not None:
         state = State(
             before=before,
@@ -165,13 +167,9 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
         run.probes.measure(step, state)
 
 
-def schedule(plan: Plan, samples: Samples) -> Iterator[tuple[int, int, list[Tensor]]]:
+def schedule(plan: Plan, order: BatchOrder) -> Iterator[tuple[int, int, list[Tensor]]]:
     """Step, epoch (both from 1) and the rows of each batch of every step of the run."""
-    batches = (
-        (epoch, rows)
-        for epoch in count(1)
-        for rows in epoch_batches(len(samples), plan.batch_size, plan.seed, epoch, samples.targets.device)
-    )
+    batches = ((epoch, rows) for epoch in count(1) for rows in order.epoch(epoch))
     for step in range(1, plan.steps + 1):
         parts = list(islice(batches, plan.accumulate))
         yield step, parts[-1][0], [rows for _, rows in parts]
@@ -210,19 +208,26 @@ def snapshot(run: Run, step: int) -> Snapshot:
     """The state after `step`, copied to the host.
 
     Raises:
-        Diverged: a weight or running average is not finite, which the loss may not show yet.
+        Diverged: a weight or running average, of the averaged model too, is not finite, which the loss may not
+            show yet.
     """
     run.averages.settle()
-    for name, values in run.model.state_dict().items():
-        if not torch.isfinite(values).all():
-            bad = float(values[~torch.isfinite(values)][0])
-            raise Diverged(step, bad, run.optimizer.param_groups[0]["lr"], f"A value of {name}")
+    states = {"": run.model.state_dict()}
+    if run.ema is not None:
+        run.ema.settle()
+        states["the averaged "] = run.ema.model.state_dict()
+    for which, state in states.items():
+        for name, values in state.items():
+            if not torch.isfinite(values).all():
+                bad = float(values[~torch.isfinite(values)][0])
+                raise Diverged(step, bad, run.optimizer.param_groups[0]["lr"], f"A value of {which}{name}")
     rng = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_initialized():
         rng["cuda"] = torch.cuda.get_rng_state()
     return Snapshot(
         step=step,
-        weights={name: value.detach().cpu().clone() for name, value in run.model.state_dict().items()},
+        weights=_on_host(dict(run.model.state_dict())),
+        averaged=None if run.ema is None else _on_host(dict(run.ema.model.state_dict())),
         optimizer=_on_host(run.optimizer.state_dict()),
         rng=rng,
     )

@@ -8,7 +8,7 @@ from api.deps import ArtifactId, JobId, ServiceDep
 from api.downloads import answer
 from api.schemas.jobs import ArtifactOut
 from api.strict import StrictRoute
-from db import checkpoints, jobs
+from db import checkpoints, jobs, recalibrations
 
 router = APIRouter(prefix="/v1", tags=["artifacts"], route_class=StrictRoute)
 
@@ -34,8 +34,18 @@ def read_model(
     request: Request,
     service: ServiceDep,
     format: Literal["safetensors", "config", "modeling"] = "safetensors",
+    weights: checkpoints.Weights = "raw",
+    statistics: Literal["running", "precise"] = "running",
 ) -> Response:
-    """The model of the job's newest checkpoint: its weights, its `config.json`, or the code that loads both."""
+    """The model of the job's newest checkpoint: its weights, its `config.json`, or the code that loads both.
+
+    `weights=ema` has the averages of a job with `ema`. `statistics=precise` has population statistics, of the
+    newest recalibration, in place of the running averages.
+    """
     with service.database.read() as session:
-        artifact = checkpoints.model(session, jobs.get(session, job_id), format)
+        job = jobs.get(session, job_id)
+        if statistics == "precise" and format == "safetensors":
+            artifact = recalibrations.precise_model(session, job, weights)
+        else:
+            artifact = checkpoints.model(session, job, format, weights)
     return answer(request, artifact, service.store, immutable=False)

@@ -46,8 +46,8 @@ def list_norms() -> Catalog:
 
 @router.get("/catalog/datasets")
 def list_datasets() -> Catalog:
-    """Data sets, with their shapes and sizes."""
-    return Catalog(data=[asdict(info) for info in datasets().values()])
+    """Data sets, with their tasks, shapes and sizes; `classes` is null in regression."""
+    return Catalog(data=[asdict(info) | {"classes": info.classes} for info in datasets().values()])
 
 
 @router.get("/catalog/optimizers")

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -21,7 +20,11 @@ from db.metrics import MetricsPage, MetricsQuery
 from db.spec.job import JobSpec, units_to_record
 from db.statistics import StatisticsQuery
 from db.tables import Job
+from models.neighbours import neighbours
 from models.shapes import Site, sites
+
+#: Parts of a site's record that not every site has.
+GROUPS = ("drift", "noise", "affine", "population")
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["records"], route_class=StrictRoute)
 
@@ -85,33 +88,34 @@ def read_statistics(
     """Per site and recorded step: moments in train mode and in eval mode, percentiles of the output."""
     with service.database.read() as session:
         job = jobs.get(session, job_id)
-        wanted = _wanted_sites(job, _split(site))
+        spec = _spec_of(job)
+        known = _wanted_sites(spec, _split(site))
         query = StatisticsQuery(
-            sites=list(wanted),
+            sites=list(known),
             modes=[mode] if mode else ["train", "eval"],
-            channels=_channels(channels, min((record["moments"] for record in wanted.values()), default=0)),
-            time_steps={name: len(known["time_step"]) for name, known in wanted.items() if "time_step" in known},
+            channels=_channels(channels, min((site.channels for site in known.values()), default=0)),
+            known=known,
             from_step=from_step,
             to_step=to_step,
             after=after,
             max_points=max_points,
         )
         page = asdict(statistics.read(session, job_id, query))
-    nothing: dict[str, Any] = {"step": [], **dict.fromkeys(query.modes), "percentiles": {}}
-    page["sites"] = {name: known | nothing | page["sites"].get(name, {}) for name, known in wanted.items()}
+    nothing: dict[str, Any] = {"step": [], **dict.fromkeys([*query.modes, *GROUPS]), "percentiles": {}}
+    page["sites"] = {
+        name: record | nothing | _with_names(page["sites"].get(name, {}), record)
+        for name, record in _descriptions(spec, known).items()
+    }
     return _numbers(page)
 
 
-def _wanted_sites(job: Job, names: list[str]) -> dict[str, dict[str, Any]]:
-    """What is known of each wanted site before any number: its norm, sizes and recorded units."""
-    spec = _spec_of(job)
-    units = units_to_record(spec)
-    known = {site.name: _known(site, units.get(site.name, ())) for site in sites(spec.blueprint())}
+def _wanted_sites(spec: JobSpec, names: list[str]) -> dict[str, Site]:
+    known = {site.name: site for site in sites(spec.blueprint())}
     for name in names:
         if name not in known:
             near = suggest(name, list(known))
             raise _bad_query("site", "unknown_site", "The network has no such site.", list(known), near)
-    return {name: record for name, record in known.items() if not names or name in names}
+    return {name: site for name, site in known.items() if not names or name in names}
 
 
 def _spec_of(job: Job) -> JobSpec:
@@ -129,9 +133,27 @@ def _spec_of(job: Job) -> JobSpec:
         ) from error
 
 
-def _known(site: Site, units: Sequence[int]) -> dict[str, Any]:
-    known = {"norm": site.norm, "channels": site.channels, "moments": site.moments, "units": list(units)}
-    return known if site.time_steps is None else known | {"time_step": list(range(site.time_steps))}
+def _descriptions(spec: JobSpec, known: dict[str, Site]) -> dict[str, dict[str, Any]]:
+    """What is known of each site before any number: its norm, sizes, neighbours and recorded units."""
+    units, beside = units_to_record(spec) if spec.statistics.details else {}, neighbours(spec.blueprint())
+    found: dict[str, dict[str, Any]] = {}
+    for name, site in known.items():
+        record = {"norm": site.norm, "channels": site.channels, "moments": site.moments}
+        record["units"] = list(units.get(name, ()))
+        if site.time_steps is not None:
+            record["time_step"] = list(range(site.time_steps))
+        layer, activation = beside[name].layer, beside[name].activation
+        found[name] = record | {
+            "layer": layer and {"name": layer},
+            "activation": activation and {"name": activation.name},
+        }
+    return found
+
+
+def _with_names(record: dict[str, Any], description: dict[str, Any]) -> dict[str, Any]:
+    """The record with the names of its site's neighbours beside their numbers."""
+    named = {group: description[group] | record[group] for group in ("layer", "activation") if group in record}
+    return record | named
 
 
 def _channels(text: str, available: int) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from db.status import FailureCode, Status
+from db.status import ArtifactSource, ArtifactStatus, FailureCode, Status
 from db.tables import Artifact, Checkpoint, Event, Job
 
 #: Failures that another try of the same job may not meet again.
@@ -171,21 +171,39 @@ class CheckpointOut(BaseModel):
     created_at: datetime
 
 
+class ArtifactFailure(BaseModel):
+    """Why a file could not be made, and what to do."""
+
+    code: FailureCode
+    message: str
+    hint: str
+
+
 class ArtifactOut(BaseModel):
-    """An immutable file; its content is at `/v1/artifacts/{id}/content`."""
+    """A file, immutable once it is `ready`; its content is then at `/v1/artifacts/{id}/content`.
+
+    `request`, `warnings`, `result` and `failure` belong to files that are made after the job.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
     id: str
     job_id: str
     checkpoint_id: str
+    source: ArtifactSource
+    status: ArtifactStatus
     format: str
     filename: str
     media_type: str
     step: int
-    sha256: str
-    size_bytes: int
+    sha256: str | None
+    size_bytes: int | None
+    request: dict[str, Any] | None
+    warnings: list[dict[str, Any]] | None
+    result: dict[str, Any] | None
+    failure: ArtifactFailure | None
     created_at: datetime
+    finished_at: datetime | None
 
 
 class CheckpointList(BaseModel):

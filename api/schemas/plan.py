@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from api.limits import too_large, training_memory
 from db.spec.job import JobSpec
+from db.spec.lints.base import Severity
 from db.spec.warnings import warnings
 from models.shapes import layers, sites
 
@@ -30,6 +31,7 @@ class PlanWarning(BaseModel):
     code: str
     pointer: str
     message: str
+    severity: Severity = Severity.WARN
 
 
 class PlanOut(BaseModel):

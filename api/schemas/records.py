@@ -50,13 +50,124 @@ class MomentsOut(BaseModel):
     """Of norms that divide by something else: a root mean square, a mean absolute value."""
 
 
-class SiteOut(BaseModel):
-    """What one site's norm did.
+class DriftOut(BaseModel):
+    """How far stored statistics are from the population's, of each channel.
+
+    `delta` = |mean_stored - mean| / sigma, `rho` = ln(var_stored / var), `kl` = (e^rho + delta^2 - 1 - rho) / 2.
+    """
+
+    delta: Moment | None = None
+    rho: Moment | None = None
+    kl: Moment | None = None
+
+
+class NoiseOut(BaseModel):
+    """How much a batch's mean varies, in standard deviations of the population.
+
+    `effective_batch` = 1 / `mean`^2 is the size of a batch of independent values with this noise.
+    """
+
+    mean: Moment
+    effective_batch: Moment
+
+
+class AffineOut(BaseModel):
+    """Scale and shift of each channel."""
+
+    gamma: Moment | None = None
+    beta: Moment | None = None
+
+
+class LayerOut(BaseModel):
+    """The linear layer or convolution before a site: a number for each step, before the optimizer moves it.
+
+    Lengths (2-norms) of its weight and of the weight's gradient, and lr / |weight|^2.
+    """
+
+    name: str | None = None
+    weight_norm: list[Number] | None = None
+    gradient_norm: list[Number] | None = None
+    effective_lr: list[Number] | None = None
+
+
+class ActivationOut(BaseModel):
+    """The activation beside a site: of each channel, the share of the batch's values that pass nothing on.
+
+    `zero` of a ReLU, `saturated` of a sigmoid (below 0.01 or above 0.99) or tanh. `dead`, with the summary: the
+    share of channels that are 0 in the whole batch.
+    """
+
+    name: str | None = None
+    zero: Moment | None = None
+    saturated: Moment | None = None
+    dead: list[Number] | None = None
+
+
+class PopulationNoiseOut(BaseModel):
+    """Noise of a batch's mean with frozen weights, over batches as the job draws them and over shuffled ones."""
+
+    job: Moment | None = None
+    shuffled: Moment | None = None
+
+
+class ShiftOut(BaseModel):
+    """The norm's input on test data against the training subset, as `DriftOut` has it."""
+
+    delta: Moment | None = None
+    rho: Moment | None = None
+
+
+class PopulationNumbers(BaseModel):
+    """What evaluations found, with frozen weights.
+
+    The population statistics as they would be stored; `drift` of the running averages from them; `ema`: the same
+    of the averaged model and its own population.
+    """
+
+    mean: Moment | None = None
+    var: Moment | None = None
+    std: Moment | None = None
+    scale: Moment | None = None
+    drift: DriftOut | None = None
+    noise: PopulationNoiseOut | None = None
+    test: ShiftOut | None = None
+    ema: DriftOut | None = None
+
+
+class PopulationOut(PopulationNumbers):
+    """By evaluation; `count`, `min` and `max` as in a down-sampled `SiteOut`."""
+
+    step: list[int]
+    count: list[int] | None = None
+    min: PopulationNumbers | None = None
+    max: PopulationNumbers | None = None
+
+
+class SiteNumbers(BaseModel):
+    """What one site's norm did in recorded steps.
 
     `train` has what the norm computed of the mini-batch (biased variance: what normalizes; a norm that treats
     each sample by itself: the mean over the samples), `eval` the running ones as stored, null for a site without
-    any; `percentiles` those of the norm's output, for `units`, a row for each step. `moments` says how many
-    numbers of each kind there are: one for each channel, for each group of channels, or one.
+    any; `drift` is that of the stored ones from the last 16 batches, `noise` that of these batches; `percentiles`
+    are those of the norm's output, for `units`, a row for each step.
+    """
+
+    train: MomentsOut | None = None
+    eval: MomentsOut | None = None
+    drift: DriftOut | None = None
+    noise: NoiseOut | None = None
+    affine: AffineOut | None = None
+    layer: LayerOut | None = None
+    activation: ActivationOut | None = None
+    percentiles: dict[str, list[list[Number]]] | None = None
+
+
+class SiteOut(SiteNumbers):
+    """One site.
+
+    `moments` says how many numbers of each kind there are: one for each channel, for each group of channels, or
+    one. Down-sampled, the numbers are means over `count` steps each, `min` and `max` the least and the greatest of
+    them.
     """
 
     norm: str
@@ -65,9 +176,10 @@ class SiteOut(BaseModel):
     time_step: list[int] | None = None
     units: list[int]
     step: list[int]
-    train: MomentsOut | None = None
-    eval: MomentsOut | None = None
-    percentiles: dict[str, list[list[Number]]] | None = None
+    population: PopulationOut | None = None
+    count: list[int] | None = None
+    min: SiteNumbers | None = None
+    max: SiteNumbers | None = None
 
 
 class StatisticsOut(BaseModel):

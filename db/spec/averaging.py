@@ -13,5 +13,5 @@ class Ema(Part):
     decay: Annotated[float, Field(strict=True, gt=0, lt=1)] = 0.999
     """Weight of the average so far; each step's weights come in with one minus it."""
     use_buffers: Flag = True
-    """Average the running statistics too. Without, they stay what they were when the job began (what
-    torch.optim.swa_utils.AveragedModel does by default), which eval mode then uses."""
+    """Average the running statistics too. Without, they are those of the model that is trained, whose weights are
+    others (torch.optim.swa_utils.AveragedModel's default)."""

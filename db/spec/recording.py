@@ -13,7 +13,7 @@ Unit = Annotated[int, Field(strict=True, ge=0)]
 
 
 class Record(Part):
-    """The mini-batch's loss and accuracy."""
+    """The mini-batch's loss and scores: accuracy, or rmse and r2."""
 
     every: Count = 1
 
@@ -37,8 +37,8 @@ class Statistics(Part):
     every: Count = 100
     """The last step is always recorded."""
     details: Flag = True
-    """Record what costs more than moments too: dead and saturated shares, norms of weights and gradients,
-    percentiles."""
+    """Record more than moments: drift and noise of the last batches, scale and shift, dead and saturated shares,
+    lengths of weights and gradients, percentiles."""
     percentiles: Annotated[
         tuple[Annotated[float, Field(strict=True, ge=0, le=100)], ...], Field(max_length=16)
     ] = (15, 50, 85)

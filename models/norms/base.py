@@ -97,6 +97,8 @@ class RunningNorm(AffineNorm):
     #: Whether train mode corrects towards the running averages, in a norm that does; off where what should take
     #: their place is estimated.
     corrects: bool = True
+    #: Whether train mode normalizes by the running averages too; what `freeze` sets.
+    frozen: bool = False
 
     num_batches_tracked: Tensor
     #: What `seen` says; None between the load of a state and the next question.
@@ -126,8 +128,26 @@ class RunningNorm(AffineNorm):
     def seen(self, batches: int) -> None:
         self._seen = batches
 
+    @property
+    def by_batch(self) -> bool:
+        """Whether a forward pass now normalizes by the mini-batch."""
+        return self.training and not self.frozen
+
+    def freeze(self) -> None:
+        """From now on train mode normalizes by the running averages, and no parameter of the norm has a gradient.
+
+        Optimizers pass over what has no gradient: no momentum moves it and no weight decay. The scratch buffers
+        still get the moments of each batch in train mode.
+        """
+        self.frozen = True
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+            parameter.grad = None
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
+        if not self.by_batch:
+            if self.training:
+                self.look(x)
             return self.normalize_stored(x)
         y = self.normalize_batch(x)
         if self.moves_itself:
@@ -141,6 +161,11 @@ class RunningNorm(AffineNorm):
     def normalize_stored(self, x: Tensor) -> Tensor:
         """Eval mode."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def look(self, x: Tensor) -> None:
+        """Fill the scratch buffers with the moments of a batch, whatever mode this is in."""
+        self.normalize_batch(x)
 
     def running(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Each moment: its name, the scratch buffer, the running buffer."""
@@ -158,12 +183,17 @@ class RunningNorm(AffineNorm):
         """Weight of the latest batch in the running averages; `seen` batches have gone into them before."""
         return 1 / (seen + 1) if self.momentum is None else self.momentum
 
-    def normalized_by(self) -> Mapping[str, Tensor]:
-        """What the latest batch was normalized by, where the scratch buffers hold something else.
+    def latest_batches(self, values: int) -> tuple[list[int], Tensor] | None:
+        """What train mode normalized by itself of the latest batch, where the scratch buffers do not say it.
 
-        A variance is the biased one.
+        Values of a channel in each part, and their means and unbiased variances: (2, parts, C). `values` is how
+        many the whole batch had.
         """
-        return {}
+        return None
+
+    def variance(self, moments: Mapping[str, Tensor]) -> Tensor | None:
+        """The variance of the inputs that moments as eval mode stores them tell; none where they tell none."""
+        return moments.get("var")
 
     def raw_moments(self, values: int) -> Tensor:
         """Moments of the latest batch whose mean, weighted by values, is the population's: (k, ...) in float64.

@@ -88,18 +88,27 @@ class StepBatchNorm(RunningNorm):
             self.bias = None
 
     def forward(self, x: Tensor, step: int = 0) -> Tensor:
-        if not self.training:
+        if not self.by_batch:
+            if self.training:
+                self.look(x, step)
             row = min(step, self.steps - 1)
             mean, var = self.running_mean[row], self.running_var[row]
             return F.batch_norm(x, mean, var, self.weight, self.bias, False, 0.0, self.eps)
+        return self.normalize_batch(x, step)
+
+    def normalize_batch(self, x: Tensor, step: int = 0) -> Tensor:
         if step >= self.steps:
             return F.batch_norm(x, None, None, self.weight, self.bias, True, 1.0, self.eps)
         mean, var = self.batch_mean[step], self.batch_var[step]
         return F.batch_norm(x, mean, var, self.weight, self.bias, True, 1.0, self.eps)
 
+    @torch.no_grad()
+    def look(self, x: Tensor, step: int = 0) -> None:
+        self.normalize_batch(x, step)
+
     def end_sequence(self, length: int) -> None:
         """Say that a sequence of `length` time steps is over: its cell alone knows."""
-        if self.training and self.moves_itself:
+        if self.by_batch and self.moves_itself:
             self._move(length)
 
 

@@ -88,6 +88,10 @@ class EvoNormB0(RunningNorm):
     def own_moments(self, x: Tensor) -> dict[str, Tensor]:
         return {"var": channel_moments(widened(x))[1]}
 
+    def latest_batches(self, values: int) -> tuple[list[int], Tensor]:
+        """The batch, with its mean, which is no moment that is averaged."""
+        return [values], torch.stack((self.batch_mean, self.batch_var))[:, None]
+
     def population(self, raw: Tensor, values: int) -> dict[str, Tensor]:
         return {"var": super().population(raw, values)["var"]}
 

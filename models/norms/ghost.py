@@ -1,6 +1,5 @@
 """Batch normalization of each chunk of the batch by itself."""
 
-from collections.abc import Mapping
 from math import fsum
 
 import torch
@@ -75,14 +74,9 @@ class GhostBatchNorm(BatchNorm):
         chunks = len(self._values)
         return chunks / (seen + chunks) if self.momentum is None else self.momentum * fsum(self._weights())
 
-    def normalized_by(self) -> Mapping[str, Tensor]:
-        """The means over the chunks of their means and biased variances, each with the weight of its values."""
-        means, variances = self._moments
-        total = sum(self._values)
-        return {
-            "mean": _total([values / total for values in self._values], means),
-            "var": _total([(values - 1) / total for values in self._values], variances),
-        }
+    def latest_batches(self, values: int) -> tuple[list[int], Tensor]:
+        """The chunks."""
+        return self._values, self._moments
 
     def raw_moments(self, values: int) -> Tensor:
         """Exact over all chunks, each with the weight of its values."""

@@ -1,5 +1,6 @@
 """Batch normalization that divides by a mean absolute, quadratic or largest value."""
 
+from collections.abc import Mapping
 from math import inf, pi, sqrt
 from typing import Literal
 
@@ -63,6 +64,13 @@ class LpBatchNorm(RunningNorm):
     def normalize_stored(self, x: Tensor) -> Tensor:
         centred = widened(x) - per_channel(self.running_mean, x)
         return self.scaled(centred / per_channel(self.running_scale + self.eps, x)).to(x.dtype)
+
+    def variance(self, moments: Mapping[str, Tensor]) -> Tensor | None:
+        """Only of p = 2; other scales depend on the shape of the distribution too."""
+        if self.p != 2:
+            return None
+        square = moments["scale"].square()
+        return square if self.centered else (square - moments["mean"].square()).clamp_min(0)
 
     def raw_moments(self, values: int) -> Tensor:
         """Mean and scale^p. For p "inf" the population's scale is the mean of the batches' largest values."""

@@ -1,5 +1,7 @@
 """Batch renormalization: batch normalization corrected towards the running averages."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -73,6 +75,13 @@ class BatchRenorm(RunningNorm):
     def normalize_stored(self, x: Tensor) -> Tensor:
         var = self.running_std.square()
         return F.batch_norm(x, self.running_mean, var, self.weight, self.bias, False, 0.0, 0.0)
+
+    @torch.no_grad()
+    def look(self, x: Tensor) -> None:
+        self._correct(x)
+
+    def variance(self, moments: Mapping[str, Tensor]) -> Tensor:
+        return (moments["std"].square() - self.eps).clamp_min(0)
 
     def raw_moments(self, values: int) -> Tensor:
         mean, std = self.batch_mean.double(), self.batch_std.double()

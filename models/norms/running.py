@@ -29,7 +29,7 @@ class _Group:
 class RunningAverages:
     """The moments of every norm of a model that keeps any.
 
-    The buffers of all layers become views of one tensor, so that a step costs two small operations however many
+    The buffers of all layers become views of two tensors, so that a step costs two small operations however many
     layers there are: running = (1 - momentum) * running + momentum * batch, which is `torch.nn.BatchNorm1d`'s own
     rule and rounding. Make it when the model is on its device.
     """
@@ -52,13 +52,15 @@ class RunningAverages:
         for _, same in groupby(self.norms, key=_group_key):
             norms = list(same)
             first, last = (list(self._places[norm].values()) for norm in (norms[0], norms[-1]))
-            batch, running = self._joined[:, first[0].start : last[-1].stop]
+            batch, running = (joined[first[0].start : last[-1].stop] for joined in self._joined)
             group = _Group(norms=norms, batch=batch, running=running, seen=int(norms[0].num_batches_tracked))
             group.tell()
             yield group
 
     def update(self) -> None:
-        """Take the moments of the latest batch into the running averages."""
+        """Take the moments of the latest batch into the running averages; frozen ones stay."""
+        if self.frozen:
+            return
         for group in self._groups:
             norm = group.norms[0]
             newest = norm.newest_weight(group.seen)
@@ -69,8 +71,14 @@ class RunningAverages:
             group.tell()
 
     def freeze(self) -> None:
-        """Train mode normalizes by the running averages from now on; these, scales and shifts stay as they are."""
+        """Train mode normalizes by the running averages from now on; these, scales and shifts stay as they are.
+
+        Wu & Johnson 2021 (arXiv 2105.07576) freeze the statistics for the last epochs. `copy` goes on to hold the
+        moments of the latest batch.
+        """
         self.frozen = True
+        for norm in self.norms:
+            norm.freeze()
 
     def settle(self) -> None:
         """Write the count of updates into the buffers; call before the state is read."""
@@ -81,7 +89,7 @@ class RunningAverages:
 
     def copy(self) -> Tensor:
         """The moments of all norms as they are now, for `of`: (2, values), of the latest batch and running."""
-        return self._joined.clone()
+        return torch.stack(self._joined)
 
     def of(self, norm: RunningNorm, copies: Tensor) -> dict[str, Tensor]:
         """One norm's part of some copies. copies: (rows, 2, values).
@@ -102,17 +110,20 @@ def _group_key(norm: RunningNorm) -> tuple[str, float]:
     return type(norm).__name__, -1.0 if norm.momentum is None else norm.momentum
 
 
-def _join_buffers(norms: list[RunningNorm]) -> Tensor:
-    """One tensor that holds the moments of all norms, whose buffers become views of it: (2, values)."""
+def _join_buffers(norms: list[RunningNorm]) -> list[Tensor]:
+    """Two tensors that hold the moments of all norms, of the latest batch and running: (values) each.
+
+    The buffers become views of them. In one tensor the moments of a batch would count as a change of the running
+    ones, which the backward pass of frozen norms reads again.
+    """
     if not norms:
-        return torch.empty(2, 0)
+        return [torch.empty(0), torch.empty(0)]
     pairs = [(batch, running) for norm in norms for _, batch, running in norm.running()]
-    joined = torch.stack([torch.cat([pair[row].flatten() for pair in pairs]) for row in range(2)])
+    joined = [torch.cat([pair[row].flatten() for pair in pairs]) for row in range(2)]
     end = 0
     for norm in norms:
         for moment, batch, _ in list(norm.running()):
-            part = joined[:, end : end + batch.numel()]
-            end += batch.numel()
-            for row, name in enumerate(("batch", "running")):
-                setattr(norm, f"{name}_{moment}", part[row].view(batch.shape))
+            begin, end = end, end + batch.numel()
+            for whole, name in zip(joined, ("batch", "running"), strict=True):
+                setattr(norm, f"{name}_{moment}", whole[begin:end].view(batch.shape))
     return joined

@@ -27,7 +27,7 @@ def test_a_submission_is_answered_with_its_job_and_place(http):
 
 
 def test_what_may_not_be_meant_stands_in_the_jobs_timeline(http):
-    job = http.post("/v1/jobs", json={**SPEC, "norm": {"name": "sync_batch"}}).json()
+    job = http.post("/v1/jobs", json={**SPEC, "steps": 100, "norm": {"name": "sync_batch"}}).json()
     queued, warning = http.get(f"/v1/jobs/{job['id']}/events").json()["data"]
     assert (queued["type"], warning["type"]) == ("status", "warning")
     assert warning["data"]["pointer"] == "/norm/name"
@@ -65,12 +65,20 @@ def test_an_own_request_id_is_kept_and_a_strange_one_replaced(http):
     [
         ("architectures", [name.value for name in Architecture]),
         ("norms", [name.value for name in NormName]),
-        ("datasets", ["digits", "mnist", "cifar10"]),
+        ("datasets", ["digits", "mnist", "cifar10", "gaussian_linear"]),
         ("optimizers", ["SGD", "AdamW"]),
     ],
 )
 def test_the_catalogue_names_what_a_job_may_name(http, catalog, names):
     assert [entry["name"] for entry in http.get(f"/v1/catalog/{catalog}").json()["data"]] == names
+
+
+def test_the_catalogue_says_what_a_data_set_is_for(http):
+    entries = {entry["name"]: entry for entry in http.get("/v1/catalog/datasets").json()["data"]}
+    digits, gaussian = entries["digits"], entries["gaussian_linear"]
+    assert (digits["task"], digits["outputs"], digits["classes"]) == ("classification", 10, 10)
+    assert (gaussian["task"], gaussian["outputs"], gaussian["classes"]) == ("regression", 10, None)
+    assert (digits["largest_value"], gaussian["largest_value"]) == (16, None)
 
 
 @pytest.mark.parametrize("catalog", ["architectures", "norms", "optimizers"])

@@ -43,3 +43,26 @@ def test_a_file_that_the_store_lost_is_gone_and_said_so(http, saved):
     assert problem["code"] == "file_missing"
     assert "store" in problem["detail"]
     assert weights.key not in answer.text
+
+
+def test_averaged_weights_of_a_job_that_has_none_are_refused_with_the_reason(http, saved):
+    *_, address = saved
+    answer = http.get(address, params={"weights": "ema"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_averaged_weights")
+    assert "`ema`" in answer.json()["detail"]
+    assert http.get(address, params={"weights": "raw"}).content == b"weights"
+    assert http.get(address, params={"weights": "mean"}).status_code == 422
+
+
+def test_averaged_weights_are_a_file_beside_the_others(http, database, saved):
+    store, _, address = saved
+    job_id = address.split("/")[3]
+    state, *files = (store.put(f"{job_id}/second/{name}", name.encode()) for name in ("state", "raw", "ema"))
+    models = [
+        ModelFile(format="safetensors", filename=name, stored=file)
+        for name, file in zip(("model.safetensors", "model-ema.safetensors"), files, strict=True)
+    ]
+    with database.write() as session:
+        checkpoints.commit(session, lease.Hold(job_id=job_id, attempt=1), 2, state, models)
+    assert http.get(address).content == b"raw"
+    assert http.get(address, params={"weights": "ema"}).content == b"ema"

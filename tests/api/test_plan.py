@@ -118,7 +118,9 @@ def test_a_job_without_a_doubt_has_no_warnings(http):
 def test_warnings_name_the_field_and_say_what_happens(http):
     doubtful = changed(
         norm={"name": "sync_batch"},
+        dataset={"name": "digits", "train_limit": 1400},
         batch_size=2,
+        steps=100,
         optimizer={"name": "SGD", "weight_decay": 0.1, "decay_norm": True, "accumulate": 4},
     )
     found = {warning["code"]: warning for warning in plan(http, doubtful)["warnings"]}
@@ -129,6 +131,7 @@ def test_warnings_name_the_field_and_say_what_happens(http):
         "accumulated_batches": "/optimizer/accumulate",
     }
     assert all(warning["message"].endswith(".") for warning in found.values())
+    assert [found[code]["severity"] for code in ("sync_in_one_process", "decay_of_norms")] == ["info", "warn"]
 
 
 def test_a_network_over_the_limit_has_a_plan_that_says_so(http):

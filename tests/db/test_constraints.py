@@ -34,10 +34,16 @@ ARTIFACT = {
     "filename": "model.safetensors",
     "media_type": "application/octet-stream",
     "step": 5,
+    "source": "training",
+    "status": "ready",
+    "attempt": 0,
+    "lost_attempts": 0,
     "store_key": "k",
     "sha256": SHA,
     "size_bytes": 1,
 }
+NO_FILE = {"store_key": None, "sha256": None, "size_bytes": None}
+PENDING = NO_FILE | {"source": "recalibration", "status": "pending", "request": {}}
 EVENT = {"seq": 100, "type": "status", "attempt": 1, "data": {}}
 #: A valid row of each child table, without its job and its times.
 ROWS: dict[type[Base], dict[str, Any]] = {
@@ -148,6 +154,33 @@ def test_an_artifact_without_a_whole_sha256_or_size_is_refused(database, changes
     insert(database, Checkpoint, hold.job_id)
     with pytest.raises(IntegrityError):
         insert(database, Artifact, hold.job_id, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(NO_FILE, id="a file of the training that is not there"),
+        pytest.param(NO_FILE | {"status": "pending"}, id="a pending file of the training"),
+        pytest.param({"request": {}}, id="a file of the training that was asked for"),
+        pytest.param({"source": "recalibration"}, id="work that nobody asked for"),
+        pytest.param(PENDING | {"status": "ready"}, id="ready without a file"),
+        pytest.param(PENDING | {"store_key": "k", "sha256": SHA, "size_bytes": 1}, id="pending with a file"),
+        pytest.param(ARTIFACT | {"sha256": None}, id="a file without its sha256"),
+        pytest.param(ARTIFACT | {"size_bytes": None}, id="a file without its size"),
+        pytest.param(PENDING | {"status": "failed"}, id="failed without a failure"),
+        pytest.param(PENDING | {"failure": {}}, id="a failure without failing"),
+        pytest.param(PENDING | {"status": "failed", "failure": {}, "lease_expires": now()}, id="ended and held"),
+        pytest.param(PENDING | {"status": "failed", "failure": {}, "inputs_key": "i"}, id="ended with inputs"),
+        pytest.param(PENDING | {"lost_attempts": 1}, id="more lost attempts than attempts"),
+        pytest.param(PENDING | {"source": "magic"}, id="an unknown source"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(database, changes):
+    hold = claimed_job(database)
+    insert(database, Checkpoint, hold.job_id)
+    with pytest.raises((IntegrityError, LookupError)):
+        insert(database, Artifact, hold.job_id, **changes)
+    insert(database, Artifact, hold.job_id, **PENDING | {"lease_expires": now(), "inputs_key": "i"})
 
 
 @pytest.mark.parametrize(

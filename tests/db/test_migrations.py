@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import warnings
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -12,9 +13,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
-from db import migrate, tables  # noqa: F401 - fills the metadata
+from db import chunks, migrate, tables  # noqa: F401 - fills the metadata
 from db.base import Base
+from db.chunks import ChunkWriter
 from db.engine import Database
+from tests.db.streams import rows_of, write
+from tests.db.support import claimed_job
+from tests.db.test_afterwork import ask, ended_job
 
 TABLES = set(Base.metadata.tables)
 
@@ -23,12 +28,12 @@ def table_names(database: Database) -> set[str]:
     return set(sa.inspect(database.engine).get_table_names()) - {"alembic_version"}
 
 
-def downgrade(database: Database) -> None:
+def downgrade(database: Database, revision: str = "base") -> None:
     config = Config()
     config.set_main_option("script_location", "db:migrations")
     with database.engine.execution_options(normlab_write=True).begin() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+        command.downgrade(config, revision)
 
 
 def test_an_empty_database_is_not_current_and_a_migrated_one_is(empty_database):
@@ -79,6 +84,41 @@ def test_a_downgrade_removes_every_table_and_an_upgrade_brings_them_back(empty_d
     assert table_names(empty_database) == TABLES
 
 
+def test_numbers_outlive_a_new_kind_of_them_and_go_with_it(empty_database):
+    def kinds() -> list[str]:
+        with empty_database.engine.connect() as connection:
+            return sorted(connection.scalars(sa.text("SELECT kind FROM chunks")))
+
+    migrate.upgrade(empty_database)
+    hold = claimed_job(empty_database)
+    for kind in (chunks.METRICS, chunks.PROBES):
+        write(empty_database, ChunkWriter(hold, kind, "stream", 10), [rows_of(3)])
+    assert kinds() == ["metrics", "probes"]
+    downgrade(empty_database, "0001")
+    assert kinds() == ["metrics"]
+    migrate.upgrade(empty_database)
+    assert kinds() == ["metrics"]
+
+
+def test_files_of_an_older_installation_stay_what_they_were(empty_database):
+    """Before recalibrations a file had no status: all were of the training, and ready."""
+
+    def files() -> list[dict[str, Any]]:
+        with empty_database.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sa.text("SELECT * FROM artifacts")).mappings()]
+
+    migrate.upgrade(empty_database)
+    job_id = ended_job(empty_database, 5)
+    (before,) = files()
+    ask(empty_database, job_id)
+    downgrade(empty_database, "0002")
+    (old,) = files()
+    assert "status" not in old
+    assert old.items() <= before.items()
+    migrate.upgrade(empty_database)
+    assert files() == [before]
+
+
 def is_index_that_sqlite_does_not_reflect(difference: tuple) -> bool:
     return difference[0] in ("add_index", "remove_index") and difference[1].name == "ix_jobs_claim"
 
@@ -114,7 +154,7 @@ def test_the_migrated_checks_are_those_of_the_tables_in_the_code(database, table
 
 
 def plain(text: str) -> str:
-    return re.sub(r"\s+", " ", text).replace("jobs.", "").strip()
+    return re.sub(r"\s+", " ", text).replace("jobs.", "").replace("artifacts.", "").strip()
 
 
 def test_the_claim_index_holds_queued_jobs_in_the_order_of_claims(database):

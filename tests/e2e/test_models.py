@@ -36,12 +36,12 @@ def readme_loader() -> str:
     return next(block for block in blocks if "load_model" in block)
 
 
-def accuracy_without_normlab(client, job_id, folder, inputs, targets) -> float:
+def accuracy_without_normlab(client, job_id, folder, inputs, targets, **query) -> float:
     import numpy as np
 
     files = {"model.safetensors": "safetensors", "config.json": "config", "modeling.py": "modeling"}
     for name, form in files.items():
-        answer = client.http.get(f"/v1/jobs/{job_id}/model", params={"format": form})
+        answer = client.http.get(f"/v1/jobs/{job_id}/model", params={"format": form, **query})
         assert hashlib.sha256(answer.content).hexdigest() == answer.headers["ETag"].strip('"')
         (folder / name).write_bytes(answer.content)
     np.save(folder / "inputs.npy", inputs)

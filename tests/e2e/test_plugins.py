@@ -100,7 +100,7 @@ def test_the_examples_job_trains_and_its_norm_is_recorded_in_both_modes(client):
             assert [len(row) for row in rows] == [channels] * len(sites[name]["step"])
             assert any(value != 0 for value in rows[-1])
     config = client.http.get(f"/v1/jobs/{job['id']}/model", params={"format": "config"}).json()
-    assert (config["network"]["architecture"], config["classes"]) == ("lenet", 8)
+    assert (config["network"]["architecture"], config["outputs"]) == ("lenet", 8)
     assert (config["input"]["mean"], config["input"]["std"]) == ([0.5], [0.2281])
 
 

@@ -123,6 +123,32 @@ def test_statistics_show_train_mode_and_eval_mode_of_each_site(client):
     assert "train" not in one["sites"]["norm2"]
 
 
+def test_a_site_shows_its_neighbours_and_what_evaluations_found(client):
+    job = client.run(statistics={"every": 50}, evaluate={"every": 100})
+    address = f"/v1/jobs/{job['id']}/statistics"
+    record = client.get(address, channels="0,5", site="norm1")["sites"]["norm1"]
+    assert record["layer"]["name"] == "linear1"
+    assert record["activation"]["name"] == "activation1"
+    assert [len(record["layer"][name]) for name in ("weight_norm", "gradient_norm", "effective_lr")] == [4] * 3
+    for group, names in (("drift", ["delta", "rho", "kl"]), ("noise", ["mean", "effective_batch"])):
+        assert [np.shape(record[group][name]) for name in names] == [(4, 2)] * len(names)
+    assert np.shape(record["activation"]["zero"]) == np.shape(record["affine"]["gamma"]) == (4, 2)
+    assert record["population"]["step"] == [100, 200]
+    assert np.shape(record["population"]["drift"]["delta"]) == (2, 2)
+    summary = client.get(address, site="norm1", max_points=2)["sites"]["norm1"]
+    assert summary["count"] == [2, 2]
+    assert len(summary["activation"]["dead"]) == 2
+    assert all(0.01 < noise < 1 for noise in summary["noise"]["mean"]["mean"])
+
+
+def test_without_details_a_site_has_moments_alone(client):
+    job = client.run(statistics={"every": 50, "details": False})
+    record = client.get(f"/v1/jobs/{job['id']}/statistics", site="norm1")["sites"]["norm1"]
+    assert set(record["train"]) == set(record["eval"]) == {"mean", "var"}
+    assert [record[group] for group in ("drift", "noise", "affine")] == [None] * 3
+    assert (record["units"], record["percentiles"]) == ([], {})
+
+
 def test_a_network_without_norm_keeps_the_same_records(client):
     job = client.run(norm={"name": "none"})
     record = client.get(f"/v1/jobs/{job['id']}/statistics", site="norm2")["sites"]["norm2"]
@@ -148,8 +174,8 @@ def test_a_long_series_is_down_sampled_to_what_a_plot_needs(client):
 def test_numbers_are_as_the_documentation_describes_them(client):
     job = client.run(statistics={"every": 50})
     address = f"/v1/jobs/{job['id']}"
-    for channels in ("summary", "all", "3"):
-        page = client.get(f"{address}/statistics", channels=channels)
+    for query in ({"channels": "summary"}, {"channels": "all"}, {"channels": "3"}, {"max_points": 2}):
+        page = client.get(f"{address}/statistics", **query)
         assert StatisticsOut.model_validate(page).model_dump(exclude_unset=True) == page
     for query in ({}, {"max_points": 7}):
         page = client.get(f"{address}/metrics", **query)

@@ -1,4 +1,4 @@
-"""Ioffe & Szegedy 2015, figure 1b and 1c: what the last sigmoids get drifts without batch norm and stays with it."""
+"""Ioffe & Szegedy 2015, figures 1b and 1c: without batch norm what the last sigmoids get drifts."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ FROM_STEP = 600
 
 
 def band_widths(data, norm: str, seed: int) -> np.ndarray:
-    """From the 15th to the 85th percentile of the last sigmoids' inputs, the median over units, every 100 steps."""
+    """Of the last sigmoids' inputs, from the 15th to the 85th percentile, the median over units, at each record."""
     _, kept = trained(
         data,
         dataset={"name": "mnist", "binarize": True, "test_limit": 100},

@@ -18,7 +18,7 @@ def write_export(folder: Path, spec: JobSpec, snapshot: Snapshot, **samples: Ten
     """`config.json` and `model.safetensors`, and `samples.safetensors` to try them with."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_bytes(export.config_bytes(spec))
-    (folder / "model.safetensors").write_bytes(export.model_bytes(snapshot))
+    (folder / "model.safetensors").write_bytes(export.model_bytes(snapshot.weights))
     save_file(samples, folder / "samples.safetensors")
 
 

@@ -70,7 +70,7 @@ def test_eval_mode_numbers_are_those_of_a_stock_network_on_the_running_averages(
 def test_train_mode_numbers_are_those_of_a_stock_network_on_batch_statistics(run):
     found = run.evaluator.evaluate().metrics
     stock = stock_copy(run.model).train()
-    assert_equal(found, "gap/train_mode", measure(stock, run.data.gap, run.plan.batch_size))
+    assert_equal(found, "gap/train_mode", measure(stock, run.data.gap, run.order.size))
     assert_equal(found, "gap/train_mode_large", measure(stock, run.data.gap, LARGE_BATCH))
 
 
@@ -129,7 +129,7 @@ def test_the_metrics_are_those_of_the_modes_that_are_asked_for(digits, norm, mod
 def test_the_modes_that_are_left_out_do_not_change_the_others(run):
     whole = run.evaluator.evaluate().metrics
     for modes in (["eval"], ["train"], ["precise"]):
-        evaluator = Evaluator(run.model, run.data, batch_size=run.plan.batch_size, modes=modes)
+        evaluator = Evaluator(run.model, run.data, run.objective, batch_size=run.order.size, modes=modes)
         some = evaluator.evaluate().metrics
         assert some == {name: whole[name] for name in some}
 
@@ -156,7 +156,7 @@ def test_large_batches_are_measured_only_where_the_memory_allows_so_many_samples
 ):
     run = make_run(digits, norm={"name": norm})
     modes = ["eval", "train", "precise"]
-    evaluator = Evaluator(run.model, run.data, batch_size=32, modes=modes, eval_batch=eval_batch)
+    evaluator = Evaluator(run.model, run.data, run.objective, batch_size=32, modes=modes, eval_batch=eval_batch)
     found, sizes = batches_of(evaluator, run.model)
     assert set(found) == TEST | EVAL | PRECISE | {
         name for name in TRAIN if has_large or "train_mode_large" not in name
@@ -182,7 +182,7 @@ def test_a_wide_network_is_evaluated_in_batches_that_its_largest_layer_bounds(di
 @pytest.mark.parametrize("eval_batch", [2, 3, 10])
 def test_no_batch_is_of_a_single_sample_unless_there_is_no_other(digits, samples, eval_batch):
     run = make_run(digits, dataset={"name": "digits", "test_limit": samples}, evaluate={"modes": []})
-    evaluator = Evaluator(run.model, run.data, batch_size=32, modes=[], eval_batch=eval_batch)
+    evaluator = Evaluator(run.model, run.data, run.objective, batch_size=32, modes=[], eval_batch=eval_batch)
     _, sizes = batches_of(evaluator, run.model)
     assert min(sizes) >= min(2, samples)
 
@@ -195,7 +195,7 @@ def test_nothing_stays_behind_after_a_batch_of_an_evaluation(digits):
     def count(module, inputs):
         alive.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
 
-    evaluator = Evaluator(run.model, run.data, batch_size=32, modes=[], eval_batch=36)
+    evaluator = Evaluator(run.model, run.data, run.objective, batch_size=32, modes=[], eval_batch=36)
     with run.model.register_forward_pre_hook(count):
         evaluator.evaluate()
     assert len(alive) == 10

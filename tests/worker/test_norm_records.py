@@ -12,8 +12,9 @@ from models.norms.renorm import BatchRenorm
 from models.norms.running import RunningAverages
 from models.shapes import sites
 from tests.worker.networks import BATCH, small_network
+from tests.worker.recording import statistics_of
 from tests.worker.support import trained
-from worker.statistics import SiteRows, SiteStatistics, norm_of
+from worker.statistics import SiteRows, norm_of
 
 
 def record(
@@ -25,7 +26,8 @@ def record(
     torch.manual_seed(0)
     model, found = build(blueprint).train(), sites(blueprint)
     averages = RunningAverages(model.modules())
-    statistics = SiteStatistics(model, found, averages, {found[-1].name: [0, 1]}, [50])
+    units = {found[-1].name: [0, 1]}
+    statistics = statistics_of(model, blueprint, averages, units=units, percentiles=[50])
     taken: dict[str, list[torch.Tensor]] = {site.name: [] for site in found}
     for site in found:
         norm_of(model, site).register_forward_pre_hook(
@@ -38,6 +40,11 @@ def record(
     return {rows.site: rows for rows in statistics.flush()}, taken, model
 
 
+def moments_of(rows: SiteRows) -> set[str]:
+    """The columns of a site that tell what its norm normalizes by."""
+    return {column for column in rows.moments if column.startswith(("train.", "eval."))}
+
+
 def close(found: np.ndarray, expected: torch.Tensor) -> None:
     np.testing.assert_allclose(found, expected.numpy(), rtol=2e-5, atol=1e-6)
 
@@ -48,7 +55,7 @@ def test_layer_norm_records_the_mean_over_samples_of_its_own_moments():
         (x,) = taken[name]
         close(site.moments["train.mean"][0], x.flatten(1).mean(1).mean(0, keepdim=True))
         close(site.moments["train.var"][0], x.flatten(1).var(1, correction=0).mean(0, keepdim=True))
-        assert set(site.moments) == {"train.mean", "train.var"}
+        assert moments_of(site) == {"train.mean", "train.var"}
 
 
 def test_group_norm_records_one_pair_for_each_group_and_instance_norm_for_each_channel():
@@ -113,12 +120,12 @@ def test_untracked_batch_norm_records_biased_variances_alone():
     for name, site in rows.items():
         (x,) = taken[name]
         close(site.moments["train.var"][0], x.var(0, correction=0))
-        assert set(site.moments) == {"train.mean", "train.var"}
+        assert moments_of(site) == {"train.mean", "train.var"}
 
 
 def test_plain_batch_norm_is_recorded_by_the_copy_of_all_averages_alone():
     for norm in (BatchNorm(3), NoisyBatchNorm(3), BatchRenorm(3), LpBatchNorm(3)):
-        assert norm.normalized_by() == {}
+        assert norm.latest_batches(8) is None
 
 
 def test_each_recorded_step_of_ghost_batch_norm_has_its_own_moments(digits):
@@ -139,7 +146,7 @@ def test_recurrent_sites_record_every_time_step(cell, norm):
         steps = taken[name]
         assert len(steps) == 32
         values = 1 if norm == "layer" else steps[0].shape[1]
-        assert all(moments.shape == (1, 32, values) for moments in site.moments.values())
+        assert all(site.moments[column].shape == (1, 32, values) for column in moments_of(site))
         over = 1 if norm == "layer" else 0
         for step, x in enumerate(steps):
             close(site.moments["train.mean"][0, step], x.mean(over).mean(0, keepdim=True) if over else x.mean(0))

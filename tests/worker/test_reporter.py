@@ -18,6 +18,7 @@ from db.statistics import StatisticsQuery
 from db.store import Store
 from db.tables import Chunk
 from tests.db.support import claim, claimed_job, contents, events_of, job_of, new_job, superseded_job
+from tests.services import wait_for
 from tests.worker.support import Kept, make_run
 from worker import export
 from worker.reporter import DatabaseReporter
@@ -109,6 +110,18 @@ def test_the_best_of_infinite_and_finite_losses_is_finite(database, store):
     assert job_of(database, hold.job_id).best == {
         "x/loss": {"value": 3.0, "step": 3},
         "x/accuracy": {"value": 0.6, "step": 3},
+    }
+
+
+def test_the_best_of_a_regression_is_the_least_error_and_the_greatest_r2(database, store):
+    hold = claimed_job(database)
+    reporter = reporter_of(database, store, hold)
+    for step, (rmse, r2) in enumerate([(3.0, -1.0), (1.0, 0.5), (2.0, 0.25)], 1):
+        reporter.metrics("a", [step], {"test/rmse": np.array([rmse]), "test/r2": np.array([r2])})
+    reporter.close()
+    assert job_of(database, hold.job_id).best == {
+        "test/rmse": {"value": 1.0, "step": 2},
+        "test/r2": {"value": 0.5, "step": 2},
     }
 
 
@@ -225,3 +238,41 @@ def test_a_reporter_without_reports_writes_nothing(database, store):
     before = contents(database)
     reporter_of(database, store, hold).close()
     assert contents(database) == before
+
+
+def sites_of(database, job_id: str) -> dict[str, list[int]]:
+    """The recorded steps of each site, as a reader finds them now."""
+    with database.read() as session:
+        records = statistics.read(session, job_id, StatisticsQuery()).sites
+    return {name: record["step"] for name, record in records.items()}
+
+
+def test_sites_wait_for_one_another(database, store):
+    hold = claimed_job(database)  # of two sites
+    reporter = reporter_of(database, store, hold)
+    moments = {"train.mean": np.ones((2, 3))}
+    reporter.statistics("norm1", [5, 10], moments, {})
+    reporter.checkpoint(snapshot(10))  # writes what has come
+    reporter.progress(10, 1, 1.0)
+    wait_for(lambda: job_of(database, hold.job_id).step)
+    assert sites_of(database, hold.job_id) == {}
+    reporter.statistics("norm2", [5, 10], moments, {})
+    reporter.close()
+    assert sites_of(database, hold.job_id) == {"norm1": [5, 10], "norm2": [5, 10]}
+
+
+def test_what_an_evaluation_found_arrives_with_its_metrics(database, store):
+    hold = claimed_job(database)
+    reporter = reporter_of(database, store, hold)
+    found = {"population.mean": np.arange(3.0), "drift.delta": np.array([0.5, np.nan, 1])}
+    for site in ("norm1", "norm2"):
+        reporter.statistics(site, [5], {"train.mean": np.ones((1, 3))}, {})
+        reporter.population(site, 5, found)
+    reporter.metrics("evaluation", [5], {"test/loss": np.array([1.0])})
+    reporter.population("norm1", 7, found)
+    reporter.close()
+    with database.read() as session:
+        records = statistics.read(session, hold.job_id, StatisticsQuery(channels=())).sites
+    assert records["norm1"]["population"]["step"] == [5, 7]
+    assert records["norm1"]["population"]["mean"] == [[0.0, 1.0, 2.0]] * 2
+    assert records["norm2"]["population"]["step"] == [5]

@@ -38,8 +38,10 @@ def test_every_init_trains(digits, name):
 
 def test_the_plan_is_the_specs(digits):
     every = {"statistics": {"every": 7}, "checkpoint": {"every": 9}, "evaluate": {"every": None}}
-    plan = make_run(digits, steps=None, epochs=2, seed=5, **every).plan
-    assert (plan.steps, plan.batch_size, plan.seed) == (90, 32, 5)
+    run = make_run(digits, steps=None, epochs=2, seed=5, **every)
+    plan, order = run.plan, run.order
+    assert (order.samples, order.size, order.seed) == (1437, 32, 5)
+    assert (plan.steps, plan.accumulate) == (90, 1)
     assert (plan.evaluate_every, plan.statistics_every, plan.checkpoint_every) == (9, 7, 9)
 
 

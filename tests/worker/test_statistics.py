@@ -5,19 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from models.blueprint import Blueprint, Init, NormChoice
-from models.build import build
 from models.catalog.names import ActivationName, NormName
 from models.kinds.containers import Chain
 from models.kinds.layers import Norm
 from models.networks.mlp import mlp
-from models.norms.base import Identity
-from models.norms.running import RunningAverages
-from models.shapes import sites
+from tests.worker.recording import Recording, by_channel
 from worker.percentiles import OutputPercentiles
-from worker.statistics import SiteRows, SiteStatistics
+from worker.statistics import SiteRows
 
 PERCENTILES = (0.0, 12.5, 50.0, 85.0, 100.0)
 UNITS = {"norm1": [4, 0], "norm2": [1]}
@@ -34,82 +30,45 @@ def network(norm: NormName) -> Blueprint:
     )
 
 
-class Recording:
-    """A model in train mode, its statistics, and by hooks of our own what each site took and gave."""
-
-    def __init__(self, blueprint: Blueprint, units=UNITS, percentiles: Sequence[float] = PERCENTILES) -> None:
-        torch.manual_seed(0)
-        self.model = build(blueprint).train()
-        self.averages = RunningAverages(self.model.modules())
-        self.statistics = SiteStatistics(self.model, sites(blueprint), self.averages, units, percentiles)
-        self.inputs: dict[str, list[np.ndarray]] = {site.name: [] for site in sites(blueprint)}
-        self.outputs: dict[str, list[np.ndarray]] = {site.name: [] for site in sites(blueprint)}
-        self.running: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in self.inputs}
-
-    def step(self, step: int, x: Tensor) -> None:
-        handles = [self.model.get_submodule(name).register_forward_hook(self._keep(name)) for name in self.inputs]
-        self.statistics.watch(self.model, x)
-        for handle in handles:
-            handle.remove()
-        self.averages.update()
-        self.statistics.observe(step, len(x))
-        self.statistics.take(step)
-        for name in self.inputs:
-            site = self.model.get_submodule(name)
-            if not isinstance(site, Identity):
-                self.running[name].append((site.running_mean.numpy().copy(), site.running_var.numpy().copy()))
-
-    def _keep(self, name: str):
-        def hook(module, inputs, output) -> None:
-            self.inputs[name].append(by_channel(inputs[0]))
-            self.outputs[name].append(by_channel(output))
-
-        return hook
-
-    def steps(self, count: int, *shape: int) -> dict[str, SiteRows]:
-        for step in range(1, count + 1):
-            self.step(10 * step, torch.randn(8 + step, *shape) * 3 + 1)
-        return {rows.site: rows for rows in self.statistics.flush()}
-
-
-def by_channel(x: Tensor) -> np.ndarray:
-    return x.detach().double().movedim(1, -1).flatten(0, -2).numpy()
+def recorded(norm: NormName, units=UNITS, percentiles: Sequence[float] = PERCENTILES, **changes) -> Recording:
+    return Recording(network(norm), units=units, percentiles=percentiles, **changes)
 
 
 @pytest.mark.parametrize("norm", [NormName.NONE, NormName.BATCH])
 def test_train_moments_are_those_of_what_each_site_took(norm):
-    recording = Recording(network(norm))
-    rows = recording.steps(3, 6)
+    recording = recorded(norm)
+    rows = recording.steps([9, 10, 11])
     assert list(rows) == ["norm1", "norm2"]
     for name, site in rows.items():
-        assert site.steps == [10, 20, 30]
-        for index, taken in enumerate(recording.inputs[name]):
+        assert site.steps == [1, 2, 3]
+        for index, (x,) in enumerate(recording.inputs[name]):
+            taken = by_channel(x)
             mean, biased = taken.mean(axis=0), taken.var(axis=0)
             np.testing.assert_allclose(site.moments["train.mean"][index], mean, rtol=1e-6, atol=1e-6)
             np.testing.assert_allclose(site.moments["train.var"][index], biased, rtol=1e-5, atol=1e-6)
 
 
 def test_eval_moments_are_the_running_averages_as_stored_after_the_step():
-    recording = Recording(network(NormName.BATCH))
-    for name, site in recording.steps(4, 6).items():
-        for index, (mean, var) in enumerate(recording.running[name]):
-            np.testing.assert_array_equal(site.moments["eval.mean"][index], mean)
-            np.testing.assert_array_equal(site.moments["eval.var"][index], var)
-    assert not np.array_equal(mean, recording.running[name][0][0])
+    recording = recorded(NormName.BATCH)
+    for name, site in recording.steps([9, 10, 11, 12]).items():
+        for index, stored in enumerate(recording.stored[name]):
+            np.testing.assert_array_equal(site.moments["eval.mean"][index], stored["mean"])
+            np.testing.assert_array_equal(site.moments["eval.var"][index], stored["var"])
+    assert not torch.equal(stored["mean"], recording.stored[name][0]["mean"])
 
 
 def test_a_site_without_a_norm_has_no_eval_moments():
-    rows = Recording(network(NormName.NONE)).steps(1, 6)
+    rows = recorded(NormName.NONE, details=False).steps([9])
     assert all(set(site.moments) == {"train.mean", "train.var"} for site in rows.values())
 
 
 @pytest.mark.parametrize("norm", [NormName.NONE, NormName.BATCH])
 def test_percentiles_are_numpys_linear_ones_of_the_chosen_units_output(norm):
-    recording = Recording(network(norm))
-    for name, site in recording.steps(3, 6).items():
+    recording = recorded(norm)
+    for name, site in recording.steps([9, 10, 11]).items():
         assert list(site.percentiles) == ["0", "12.5", "50", "85", "100"]
-        for index, given in enumerate(recording.outputs[name]):
-            expected = np.percentile(given[:, UNITS[name]], PERCENTILES, axis=0, method="linear")
+        for index, (given,) in enumerate(recording.outputs[name]):
+            expected = np.percentile(by_channel(given)[:, UNITS[name]], PERCENTILES, axis=0, method="linear")
             found = np.stack([values[index] for values in site.percentiles.values()])
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
@@ -135,24 +94,17 @@ def test_moments_of_images_are_over_every_position():
         init=Init(),
         body=Chain(layers=(("norm", Norm(norm=NormName.BATCH, features=3)),)),
     )
-    (site,) = sites(blueprint)
-    torch.manual_seed(0)
-    model = build(blueprint)
-    model.register_parameter("anchor", nn.Parameter(torch.zeros(1)))
-    statistics = SiteStatistics(model, [site], RunningAverages(model.modules()), {"norm": [2]}, [50])
-    x = torch.randn(6, 3, 4, 5) * 2 - 1
-    y = statistics.watch(model.train(), x)
-    statistics.observe(1, len(x))
-    statistics.take(1)
-    (rows,) = statistics.flush()
+    recording = Recording(blueprint, units={"norm": [2]}, percentiles=[50])
+    (rows,) = recording.steps([6]).values()
+    (((x,),), ((y,),)) = recording.inputs["norm"], recording.outputs["norm"]
     np.testing.assert_allclose(rows.moments["train.var"][0], by_channel(x).var(axis=0), rtol=1e-5)
     np.testing.assert_allclose(rows.percentiles["50"][0], np.median(by_channel(y)[:, [2]], axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("norm", [NormName.NONE, NormName.BATCH])
 def test_nothing_stays_hooked_after_a_recorded_step(norm):
-    recording = Recording(network(norm))
-    recording.steps(1, 6)
+    recording = recorded(norm)
+    recording.steps([9])
     assert not any(module._forward_hooks for module in recording.model.modules())
 
     with pytest.raises(RuntimeError):
@@ -173,15 +125,54 @@ def test_watching_changes_neither_output_nor_gradients(norm):
 
 
 def test_rows_of_ragged_batches_share_their_shape_and_a_flush_empties():
-    recording = Recording(network(NormName.BATCH))
-    rows = recording.steps(3, 6)["norm1"]
+    recording = recorded(NormName.BATCH)
+    rows = recording.steps([9, 10, 11])["norm1"]
     assert rows.moments["train.mean"].shape == (3, 5)
     assert rows.percentiles["50"].shape == (3, 2)
     assert recording.statistics.flush() == []
 
 
 @pytest.mark.parametrize(("units", "percentiles"), [({}, PERCENTILES), ({"norm1": []}, PERCENTILES), (UNITS, ())])
-def test_without_units_or_percentiles_only_moments_are_recorded(units, percentiles):
-    rows = Recording(network(NormName.BATCH), units, percentiles).steps(2, 6)
+def test_without_units_or_percentiles_there_are_none(units, percentiles):
+    rows = recorded(NormName.BATCH, units, percentiles).steps([9, 10])
     assert all(site.percentiles == {} for site in rows.values())
+
+
+def test_without_details_only_moments_are_recorded_and_nothing_is_hooked_or_kept_between():
+    recording = recorded(NormName.BATCH, details=False, every=5)
+    for step in range(1, 11):
+        recording.step(step, recording.sample(8), recorded=step % 5 == 0)
+    rows = recording.flush()
     assert all(set(site.moments) == {"train.mean", "train.var", "eval.mean", "eval.var"} for site in rows.values())
+    assert all(site.percentiles == {} for site in rows.values())
+    assert [site.steps for site in rows.values()] == [[5, 10]] * 2
+
+
+@pytest.mark.parametrize("details", [True, False])
+def test_what_a_site_records_does_not_depend_on_when_it_is_flushed(details):
+    whole = recorded(NormName.BATCH, details=details, every=3)
+    pieces = recorded(NormName.BATCH, details=details, every=3)
+    found: dict[str, list[SiteRows]] = {name: [] for name in pieces.sites}
+    for recording in (whole, pieces):
+        torch.manual_seed(1)
+        for step in range(1, 61):
+            recording.step(step, recording.sample(6), recorded=step % 3 == 0)
+            if recording is pieces and step in (2, 3, 4, 21, 22, 57):
+                for name, rows in recording.flush().items():
+                    found[name].append(rows)
+    for name, rows in pieces.flush().items():
+        found[name].append(rows)
+    for name, rows in whole.flush().items():
+        assert [step for part in found[name] for step in part.steps] == rows.steps
+        for column, values in rows.moments.items():
+            joined = np.concatenate([part.moments[column] for part in found[name]])
+            np.testing.assert_array_equal(joined, values, err_msg=column)
+
+
+def test_nothing_beyond_the_last_good_step_is_reported():
+    recording = recorded(NormName.BATCH)
+    for step in range(1, 6):
+        recording.step(step, recording.sample(8))
+    for rows in recording.statistics.flush(last_step=3):
+        assert rows.steps == [1, 2, 3]
+        assert {len(values) for values in (rows.moments | rows.percentiles).values()} == {3}

@@ -9,7 +9,6 @@ import torch
 from torch.nn import functional as F
 
 from tests.worker.support import Kept, make_run, trained
-from worker.data.batches import epoch_batches
 from worker.errors import Diverged
 from worker.trainer import Snapshot, schedule, train
 
@@ -63,7 +62,11 @@ def test_the_order_of_reports_follows_the_run(digits):
     _, reporter = trained(digits, steps=4, evaluate={"every": 2}, checkpoint={"every": 2}, statistics={"every": 2})
     # Where time is due, a flush may come at any step besides; the rest follows from the plan.
     calls = [call for call in reporter.calls if call not in ("metrics train", "progress")]
-    records = ["statistics norm1", "statistics norm2", "metrics evaluation"]
+    sites = ["norm1", "norm2"]
+    records = [
+        *(f"{what} {site}" for what in ("statistics", "population") for site in sites),
+        "metrics evaluation",
+    ]
     assert calls == ["first_step", *records, "checkpoint 2", *records, "checkpoint 4"]
     assert "progress" in reporter.calls
     assert reporter.calls.index("metrics train") < reporter.calls.index("metrics evaluation")
@@ -90,7 +93,8 @@ def test_statistics_come_at_their_interval_and_at_the_last_step_for_every_site(d
     for name, channels in (("norm1", 8), ("norm2", 4)):
         assert [step for steps, _, _ in reporter.sites[name] for step in steps] == [20, 40, 50]
         for _, moments, _ in reporter.sites[name]:
-            assert {values.shape[1] for values in moments.values()} == {channels}
+            by_channel = [values for name, values in moments.items() if not name.startswith("layer.")]
+            assert {values.shape for values in by_channel} == {(len(by_channel[0]), channels)}
     assert all(set(percentiles) == {"50"} for _, _, percentiles in reporter.sites["norm1"])
     assert all(percentiles == {} for _, _, percentiles in reporter.sites["norm2"])
 
@@ -183,7 +187,7 @@ def test_the_recorded_loss_is_that_of_the_batch_before_the_step(digits):
     assert train(run, reporter, lambda: False)
     run.model.load_state_dict(initial)
     run.model.train()
-    rows = epoch_batches(1437, 32, seed=0, epoch=1)[0]
+    rows = run.order.epoch(1)[0]
     inputs, targets = run.data.train.batch(rows)
     with torch.no_grad():
         loss = F.cross_entropy(run.model(inputs), targets)
@@ -206,7 +210,7 @@ def test_each_accumulated_batch_is_normalized_alone_and_moves_the_running_averag
     assert reporter.snapshots[-1].weights["norm1.num_batches_tracked"] == 30
     run, _ = trained(digits, steps=1, batch_size=16, optimizer={"name": "SGD", "lr": 1e-9, "accumulate": 3})
     stock = torch.nn.BatchNorm1d(8)
-    inputs = run.data.train.batch(torch.cat(epoch_batches(1437, 16, 0, 1)[:3]))[0]
+    inputs = run.data.train.batch(torch.cat(run.order.epoch(1)[:3]))[0]
     with torch.no_grad():
         hidden = inputs.flatten(1) @ run.model.linear1.weight.T
         for part in hidden.split(16):
@@ -219,7 +223,7 @@ def test_a_step_of_ragged_batches_weighs_every_sample_the_same(digits):
     # 1437 samples make 44 batches of 32 and one of 29: the 23rd step has one of each size.
     changes = {"norm": {"name": "none"}, "steps": 23, "optimizer": {"name": "SGD", "lr": 1e-9, "accumulate": 2}}
     run, reporter = trained(digits, batch_size=32, **changes)
-    batches = [*epoch_batches(1437, 32, 0, 1), *epoch_batches(1437, 32, 0, 2)][44:46]
+    batches = [*run.order.epoch(1), *run.order.epoch(2)][44:46]
     assert [len(rows) for rows in batches] == [29, 32]
     inputs, targets = run.data.train.batch(torch.cat(batches))
     with torch.no_grad():
@@ -232,10 +236,10 @@ def test_epochs_of_accumulated_batches_train_no_more_than_their_batches(digits, 
     optimizer = {"name": "SGD", "accumulate": accumulate}
     run, reporter = trained(digits, steps=None, epochs=1, batch_size=60, optimizer=optimizer)
     assert reporter.snapshots[-1].weights["norm1.num_batches_tracked"] == batches
-    steps = list(schedule(run.plan, run.data.train))
+    steps = list(schedule(run.plan, run.order))
     assert [(step, epoch) for step, epoch, _ in steps] == [(step, 1) for step in range(1, len(steps) + 1)]
     drawn = torch.cat([rows for _, _, parts in steps for rows in parts])
-    expected = torch.cat(epoch_batches(1437, 60, 0, 1)[:batches])
+    expected = torch.cat(run.order.epoch(1)[:batches])
     assert torch.equal(drawn, expected)  # no sample twice
 
 

@@ -6,11 +6,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from worker.objective import Objective
 
-#: Numbers of one measurement by name; those of a layer are named `layer/number`.
+#: Numbers of one measurement by name; those of a layer are named `layer/number`. A number that is not finite is
+#: recorded as it is: a probe says what it found.
 Values = dict[str, float]
 
 
@@ -18,7 +20,8 @@ Values = dict[str, float]
 class State:
     """One optimizer step, seen from outside."""
 
-    #: A copy of the model before the step, in train mode: the probe's own.
+    #: A copy of the model before the step, in train mode. A probe leaves it as it was, for the next one, but for
+    #: the scratch buffers of norms.
     before: nn.Module
     #: The model after the step, not to be touched.
     after: nn.Module
@@ -32,11 +35,16 @@ class State:
 class Probe(Protocol):
     """A measurement."""
 
-    name: str
-    every: int
+    @property
+    def name(self) -> str:
+        """As the spec has it; no two of a run are the same."""
+
+    @property
+    def every(self) -> int:
+        """Steps between two measurements."""
 
     def measure(self, state: State) -> Values:
-        """The numbers of one step. Global generators are the caller's to restore."""
+        """The numbers of one step; moves no global generator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +71,13 @@ class Probes:
         """Let every probe that is due measure."""
         for probe in self._probes:
             if step % probe.every == 0:
+                if state.inputs.is_cuda:
+                    # Or what is left of the step's own work would count as the probe's.
+                    torch.cuda.synchronize(state.inputs.device)
                 began = time.monotonic()
                 values = probe.measure(state)
-                self._rows.append(
-                    ProbeRow(name=probe.name, step=step, values=values | {"seconds": time.monotonic() - began})
-                )
+                values = values | {"seconds": time.monotonic() - began}
+                self._rows.append(ProbeRow(name=probe.name, step=step, values=values))
 
     def flush(self) -> list[ProbeRow]:
         """What has been measured since the last flush."""

@@ -29,7 +29,7 @@ class LinearLayer(LayerPart):
 
     name: Literal["linear"]
     units: Width
-    """How many numbers it gives; the last layer's are the classes of the data."""
+    """How many numbers it gives; the last layer's are the outputs of the data."""
     bias: Flag = True
     """Add a learned number to each output; before a norm that subtracts each channel's mean it is left out."""
 

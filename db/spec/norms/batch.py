@@ -20,6 +20,13 @@ class BatchNorm(BatchNormPart):
     track: Flag = True
     """Keep running averages for eval mode; without them eval mode uses batch statistics too."""
 
+    @model_validator(mode="after")
+    def _check_freezing(self) -> Self:
+        if self.freeze_after is not None and not self.track:
+            message = "Without running averages (track is false) there is nothing that training could freeze to."
+            raise spec_error("nothing_to_freeze", "/norm/freeze_after", message, allowed=[None])
+        return self
+
 
 class SyncBatchNorm(BatchNormPart):
     """Batch normalization over the batches of all processes of a job; in one process it is `batch`."""

@@ -167,3 +167,14 @@ def test_what_has_no_default_must_be_given(part):
 def test_a_part_with_the_name_or_options_of_none_is_refused(changes):
     with pytest.raises(ValidationError):
         make_spec(**changes)
+
+
+def test_a_norm_without_running_averages_has_nothing_to_freeze():
+    error = refusal(norm={"name": "batch", "track": False, "freeze_after": 10})
+    assert (error["code"], error["pointer"], error["allowed"]) == (
+        "nothing_to_freeze",
+        "/norm/freeze_after",
+        [None],
+    )
+    assert "track is false" in error["message"]
+    assert make_spec(norm={"name": "batch", "freeze_after": 10}).norm.freeze_after == 10

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from db.spec.warnings import RULES, STANDARDIZED_LAYERS, warnings
+from db.spec.job import JobSpec
+from db.spec.lints.weights import STANDARDIZED_LAYERS
+from db.spec.warnings import RULES, warnings
 from models.build import build
 from models.catalog.registry import norms
 from tests.db.support import make_spec
@@ -12,9 +14,17 @@ from worker.optim import norm_parameters
 CNN = {"name": "cnn", "channels": [4]}
 
 
+#: Even batches: no last one of a single sample.
+EVEN = {"name": "digits", "train_limit": 1400}
+
+
+def spec_of(**changes) -> JobSpec:
+    return make_spec(**{"dataset": EVEN} | changes)
+
+
 def found(**changes) -> dict[str, str]:
     """Code and pointer of every warning."""
-    return {warning.code: warning.pointer for warning in warnings(make_spec(**changes))}
+    return {warning.code: warning.pointer for warning in warnings(spec_of(**changes))}
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "batch_renorm", "dyt", "weight"])
@@ -36,13 +46,13 @@ def test_two_values_of_a_channel_in_a_batch_become_plus_and_minus_one(norm):
     assert found(norm={"name": norm}, batch_size=2) == {"two_values_per_channel": "/batch_size"}
     assert found(norm={"name": norm}, batch_size=3) == {}
     assert found(norm={"name": norm}, batch_size=2, architecture=CNN) == {}
-    (warning,) = warnings(make_spec(norm={"name": norm}, batch_size=2))
+    (warning,) = warnings(spec_of(norm={"name": norm}, batch_size=2))
     assert "site norm1" in warning.message
 
 
 def test_the_deepest_maps_count_and_not_the_first():
     shrinking = {"name": "cnn", "channels": [4, 4, 4, 4]}
-    (warning,) = warnings(make_spec(architecture=shrinking, batch_size=2))
+    (warning,) = warnings(spec_of(architecture=shrinking, batch_size=2))
     assert "site norm4" in warning.message
 
 
@@ -137,7 +147,7 @@ def test_weight_standardization_alone_is_warned_of_in_deep_networks(architecture
 
 
 def test_the_warning_of_weight_standardization_names_groups_as_the_way_out():
-    (warning,) = warnings(make_spec(norm={"name": "weight_standardization"}, architecture=mlp(6)))
+    (warning,) = warnings(spec_of(norm={"name": "weight_standardization"}, architecture=mlp(6)))
     assert warning.message.startswith("6 layers in a row have standardized weights")
     assert "Give groups" in warning.message
 
@@ -166,6 +176,17 @@ def test_accumulation_is_spoken_of_where_the_batch_is_normalized(norm):
     assert found(norm={"name": norm}, optimizer=optimizer | {"accumulate": 1}) == {}
 
 
-def test_every_warning_that_goes_with_the_others_is_said_at_once():
+def test_warnings_that_go_together_are_said_at_once():
     optimizer = DECAY | {"accumulate": 2}
-    assert len(found(norm={"name": "sync_batch"}, batch_size=2, optimizer=optimizer)) == len(RULES) - 2
+    together = found(norm={"name": "sync_batch"}, batch_size=2, optimizer=optimizer, steps=10)
+    assert list(together) == [
+        "sync_in_one_process",
+        "two_values_per_channel",
+        "accumulated_batches",
+        "short_averages",
+        "decay_of_norms",
+    ]
+
+
+def test_every_code_is_its_rules_name():
+    assert all(code == rule.__name__ for code, rule in RULES.items())

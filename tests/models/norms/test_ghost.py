@@ -111,15 +111,14 @@ def test_raw_moments_are_those_of_all_values_of_the_batch(samples):
 
 @pytest.mark.parametrize("samples", [3, 12, 14, 13])
 @momenta
-def test_what_normalized_is_the_mean_of_the_chunks_moments_by_their_values(samples, momentum):
+def test_the_latest_batches_are_the_chunks(samples, momentum):
     norm, x = GhostBatchNorm(3, size=4, momentum=momentum).double(), sample((samples, 3, 5))
     norm(x)
+    values, moments = norm.latest_batches(samples * 5)
     chunks = [channels(chunk) for chunk in x.split(chunk_sizes(samples, 4))]
-    shares = [chunk.shape[1] / (samples * 5) for chunk in chunks]
-    mean = sum(share * chunk.mean(1) for share, chunk in zip(shares, chunks, strict=True))
-    var = sum(share * chunk.var(1, correction=0) for share, chunk in zip(shares, chunks, strict=True))
-    found = norm.normalized_by()
-    assert_same([found["mean"], found["var"]], [mean, var], 1e-12)
+    assert values == [chunk.shape[1] for chunk in chunks]
+    assert_same(list(moments[0]), [chunk.mean(1) for chunk in chunks], 1e-12)
+    assert_same(list(moments[1]), [chunk.var(1) for chunk in chunks], 1e-12)
 
 
 def test_a_batch_of_one_value_per_channel_is_refused():

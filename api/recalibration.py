@@ -1,0 +1,67 @@
+"""From a client's wish for population statistics to a pending file that a worker makes."""
+
+from math import prod
+
+from pydantic import ValidationError
+
+from api.deps import Service
+from api.inputs import read_inputs, to_file
+from api.problems import FieldError, ProblemError
+from api.schemas.recalibrations import RecalibrationIn
+from api.stored import not_taken_any_more
+from db import jobs, recalibrations
+from db.ids import new_id
+from db.recalibrations import ClientInputs
+from db.spec.job import JobSpec
+from db.tables import Artifact, Job
+from models.memory import eval_batch
+from models.shapes import layers
+
+
+def order(service: Service, job_id: str, body: RecalibrationIn) -> Artifact:
+    """Check the wish and store it.
+
+    Raises:
+        NormlabError: the job, or what it left, cannot be recalibrated; `recalibrations.check` says when.
+        ProblemError: 422, the body does not fit the job; 409, the job's spec is not taken any more.
+    """
+    request = body.request()
+    with service.database.read() as session:
+        job = jobs.get(session, job_id)
+        spec = _spec_of(job)
+        recalibrations.check(session, job, spec, request)
+    _check_batch(request.batch_size, spec)
+    inputs = _keep_inputs(service, body, spec)
+    try:
+        with service.database.write() as session:
+            return recalibrations.create(session, job_id, request, inputs)
+    except Exception:
+        if inputs is not None:  # no row names them
+            service.store.delete([inputs.key])
+        raise
+
+
+def _spec_of(job: Job) -> JobSpec:
+    try:
+        return JobSpec.model_validate(job.resolved)
+    except ValidationError as error:
+        raise not_taken_any_more(error) from error
+
+
+def _check_batch(batch_size: int | None, spec: JobSpec) -> None:
+    """Refuse a batch that neither training nor evaluation has shown to fit the memory."""
+    largest = max(prod(layer.output) for layer in layers(spec.blueprint()))
+    most = max(spec.batch_size, eval_batch(largest))
+    if batch_size is not None and batch_size > most:
+        message = f"A batch of {batch_size} may not fit the memory: neither training nor evaluation takes so many."
+        wrong = FieldError(pointer="/batch_size", code="batch_too_large", message=message, allowed=f"2 to {most}")
+        raise ProblemError(422, wrong.code, "The batch is too large", f"/batch_size: {message}", errors=[wrong])
+
+
+def _keep_inputs(service: Service, body: RecalibrationIn, spec: JobSpec) -> ClientInputs | None:
+    """Put the inputs of the body into the store, for the worker."""
+    if body.data.inputs is None:
+        return None
+    array = read_inputs(body.data.inputs, spec.dataset.info, "/data/inputs")
+    stored = service.store.put(f"inputs/{new_id('in')}.npy", to_file(array))
+    return ClientInputs(key=stored.key, samples=len(array))

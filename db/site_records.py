@@ -1,0 +1,62 @@
+"""The record of a site as a client gets it: the columns of its streams, nested by what they are of.
+
+The column `train.mean` is `record["train"]["mean"]`: a row for each step, or over the channels `{"mean": [...],
+"min": [...], "max": [...]}` from the columns `train.mean.mean` and so on.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from db.frames import Floats, Frame
+from db.site_streams import DEAD, View
+from models.shapes import Site
+
+#: Groups of columns that are of one mode.
+MODES = ("train", "eval")
+#: What an evaluation found of the population itself; its record has no name for it, it is the record.
+POPULATION = "population"
+
+
+def add_columns(
+    record: dict[str, Any],
+    frame: Frame,
+    view: View,
+    site: Site | None,
+    modes: Sequence[str],
+    channels: Sequence[int],
+) -> None:
+    """Put the columns of one stream into the record of its site; of the two modes those of `modes`.
+
+    `channels` are those that are wanted, all if there is none; numbers that a norm keeps of groups or samples
+    come whole.
+    """
+    if view is View.PERCENTILES:
+        record["percentiles"] = {name: frame.column(name).tolist() for name, _ in frame.columns}
+        return
+    for column, _ in frame.columns:
+        group, quantity, *over = column.split(".")
+        if group in MODES and group not in modes:
+            continue
+        values = frame.column(column)
+        place = record if group == POPULATION else record.setdefault(group, {})
+        if over:
+            rows = values if site is not None and values.shape[1] == site.time_steps else values[:, 0]
+            place.setdefault(quantity, {})[over[0]] = rows.tolist()
+        elif view is View.LAYER or column == DEAD:
+            place[quantity] = values[:, 0].tolist()
+        else:
+            place[quantity] = _chosen(_by_time_step(values, site), site, channels).tolist()
+
+
+def _by_time_step(values: Floats, site: Site | None) -> Floats:
+    """(rows, width) as (rows, time steps, values) where a row holds those of each time step."""
+    if site is None or site.time_steps is None:
+        return values
+    steps = site.time_steps
+    timed = values.shape[1] in (steps * site.channels, steps * site.moments)
+    return values.reshape(len(values), steps, -1) if timed else values
+
+
+def _chosen(values: Floats, site: Site | None, channels: Sequence[int]) -> Floats:
+    by_channel = site is None or values.shape[-1] == site.channels
+    return values[..., list(channels)] if channels and by_channel else values

@@ -1,0 +1,1 @@
+"""What may not be what was meant, one rule for each warning; `db.spec.warnings` has the table."""

@@ -1,0 +1,77 @@
+"""What could not be checked is not passed off as healthy, and says why."""
+
+import pytest
+
+from tests.worker.diagnosis.support import codes, make_evidence, reason, status
+from worker.diagnosis.diagnose import diagnose
+from worker.diagnosis.findings import CheckStatus
+from worker.diagnosis.rules import RULES
+
+NOT_CHECKED, PASSED = CheckStatus.NOT_CHECKED, CheckStatus.PASSED
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "none", "frozen_batch", "evonorm_b0", "batch_renorm"])
+def test_a_job_that_has_recorded_nothing_has_only_its_spec_checked(norm):
+    evidence = make_evidence(
+        step=0, final=False, norm={"name": norm}, architecture={"name": "cnn", "channels": [4, 4]}, steps=1000
+    )
+    diagnosis = diagnose(evidence)
+    checked = [check for check in diagnosis.checked if check.status is not NOT_CHECKED]
+    assert [check.codes for check in checked] == [RULES[-1].codes]
+    assert all(check.reason for check in diagnosis.checked if check.status is NOT_CHECKED)
+    assert not diagnosis.final
+    assert f"{len(RULES) - 1} of {len(RULES)} checks lacked their numbers" in diagnosis.summary
+
+
+def test_every_rule_has_one_check_with_its_codes():
+    diagnosis = diagnose(make_evidence())
+    assert [check.codes for check in diagnosis.checked] == [rule.codes for rule in RULES]
+    assert len({check.check for check in diagnosis.checked}) == len(RULES)
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "words"),
+    [
+        ("stale_statistics", {}, "There is no gap/eval_mode/accuracy yet"),
+        ("stale_statistics", {"metrics": {"gap/eval_mode/accuracy": float("nan")}}, "not a finite number"),
+        ("stale_statistics", {"norm": {"name": "layer"}}, "'layer' keeps no running averages"),
+        ("stale_statistics", {"norm": {"name": "frozen_batch"}}, "there is one mode"),
+        ("stale_statistics", {"norm": {"name": "batch", "track": False}}, "keeps no running averages"),
+        ("statistics_drift", {"norm": {"name": "batch", "freeze_after": 10}}, "frozen"),
+        ("frozen_shift", {}, "No statistics are frozen"),
+        ("init_residue", {"norm": {"name": "batch", "momentum": None}}, "no residue"),
+        ("statistic_noise", {"norm": {"name": "group", "groups": 2}}, "does not use the batch"),
+        ("statistic_noise", {"norm": {"name": "batch_renorm"}, "evaluation": {"noise.job": 1.0}}, "corrects"),
+        ("statistic_noise", {"norm": {"name": "batch", "freeze_after": 10}}, "frozen"),
+        ("ema_statistics", {}, "averages no weights"),
+        ("ema_statistics", {"ema": {"decay": 0.9}}, "has measured the averaged model"),
+        ("dead_units", {"columns": {"activation.zero": 1.0}, "rows": 3}, "Fewer than 128 values"),
+        ("vanishing_gradients", {}, "fewer than two layers"),
+        ("generalization_gap", {}, "There is no gap/eval_mode/accuracy"),
+        ("test_shift", {"evaluation": {"test.delta": float("inf")}}, "No evaluation has compared"),
+    ],
+)
+def test_what_is_missing_is_named(code, changes, words):
+    evidence = make_evidence(**changes)
+    assert status(evidence, code) is NOT_CHECKED
+    assert words in reason(evidence, code)
+    assert code not in codes(diagnose(evidence))
+
+
+def test_numbers_that_are_all_nan_are_missing():
+    evidence = make_evidence(evaluation={"noise.job": float("nan")}, columns={"noise.mean": float("nan")})
+    assert status(evidence, "statistic_noise") is NOT_CHECKED
+
+
+def test_a_generalization_gap_is_not_judged_where_eval_mode_is_at_fault_already():
+    scores = {"eval_mode": 0.5, "train_mode": 0.9, "precise": 0.9}
+    metrics = {f"gap/{name}/accuracy": value for name, value in scores.items()} | {"test/accuracy": 0.3}
+    assert status(make_evidence(metrics=metrics), "generalization_gap") is NOT_CHECKED
+
+
+@pytest.mark.parametrize(("codes", "words"), [({}, "nothing was found"), ({"test.delta": 0.3}, "test_shift")])
+def test_the_summary_is_one_sentence_that_names_what_needs_mending(codes, words):
+    summary = diagnose(make_evidence(evaluation=codes)).summary
+    assert words in summary
+    assert summary.endswith(".")
+    assert "lacked their numbers" in summary
