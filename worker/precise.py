@@ -121,8 +121,11 @@ def _switch(norm: RunningNorm, switches: dict[str, bool]) -> None:
 
 @contextmanager
 def left_alone(norms: Sequence[RunningNorm]) -> Iterator[None]:
-    """Running averages and scratch buffers are afterwards what they were, bit by bit."""
+    """Running averages and scratch buffers are afterwards what they were, bit by bit; these begin anew."""
     before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+    for norm in norms:
+        for _, batch, _ in norm.running():
+            batch.zero_()  # what is not finite there would stay: the kernel adds 0 times it
     try:
         yield
     finally:

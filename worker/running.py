@@ -75,7 +75,7 @@ class RunningSites:
             found["train.var"] = found["train.var"] * biased(values)[self._ends].to(copies.dtype)
         if self.window > 1:
             batches = apart or batches_of(norm, _of_mode("train", moments), values)
-            stored = {moment: each[self._ends] for moment, each in _of_mode("eval", moments).items()}
+            stored = _of_mode("eval", {column: each[self._ends] for column, each in moments.items()})
             found |= drift_and_noise(norm, batches, stored, self._ends) if batches else {}
         return {column: self._shaped(site, each.to(copies.dtype)).numpy() for column, each in found.items()}
 

@@ -142,6 +142,7 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
     run.optimizer.zero_grad(set_to_none=True)
     for part in parts:
         inputs, targets = run.data.train.batch(part)
+        run.averages.clear()
         outputs = run.statistics.watch(run.forward, inputs) if recorded else run.forward(inputs)
         loss = run.objective.minimized(outputs, targets)
         share = run.objective.share(len(part), samples)

@@ -58,13 +58,16 @@ class Batches:
         first = torch.zeros(len(squares), 1, dtype=torch.bool)
         first[self._counts().cumsum(0) - self._counts()] = True
         counts[0] = 0
-        between = [self._by_batch(torch.where(first, each, 0.0)) for each in (squares, counts)]
-        inside = [self._by_batch(torch.where(first, 0.0, each)) for each in (squares, counts)]
-        sums, found = (
-            window_sums(outer, WINDOW - 1) + window_sums(inner, WINDOW)
-            for outer, inner in zip(between, inside, strict=True)
-        )
+        sums, found = (self._within_windows(each, first) for each in (squares, counts))
         return sums / found / 2
+
+    def _within_windows(self, differences: Tensor, first: Tensor) -> Tensor:
+        """Sums of what does not reach beyond the window. first: (parts, 1), if a part is its batch's first."""
+        zero = differences.new_zeros(())
+        total = window_sums(self._by_batch(differences.where(first, zero)), WINDOW - 1)
+        if len(first) == len(self.parts):
+            return total
+        return total + window_sums(self._by_batch(differences.where(~first, zero)), WINDOW)
 
     def _counts(self) -> Tensor:
         return torch.tensor(self.parts)

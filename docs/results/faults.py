@@ -1,7 +1,7 @@
 """Thirteen faults as they come about in practice, each planted in a job, and each with a healthy twin.
 
-Where the spec can express a fault, a job has it; the others are planted in the run that a worker makes of the spec,
-or in its data.
+Where the spec can express a fault, a job has it; the others are planted in the run that a worker makes of the
+spec, or in its data.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ FROZEN_AFTER = 150
 DECAY = 0.9
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Fault:
     """A fault: the code of the finding that names it, the job that has it, and what its twin has in its place."""
 
@@ -174,7 +174,11 @@ FAULTS = (
     Fault(
         title="a learning rate that kills ReLUs",
         code="dead_units",
-        spec={"norm": NONE, "optimizer": {"name": "SGD", "lr": 1.5}},
+        spec={
+            "norm": NONE,
+            "architecture": {"name": "mlp", "hidden": [100, 100, 100]},
+            "optimizer": {"name": "SGD", "lr": 3.0},
+        },
         twin={"optimizer": {"name": "SGD", "lr": 0.1}},
     ),
     Fault(
@@ -186,7 +190,7 @@ FAULTS = (
     Fault(
         title="gradients that explode with depth",
         code="exploding_gradients",
-        spec={"norm": NONE, "architecture": deep(0.4), "optimizer": {"name": "SGD", "lr": 1e-4}},
+        spec={"norm": NONE, "architecture": deep(0.5), "optimizer": {"name": "SGD", "lr": 1e-6}},
         twin={"architecture": deep(None), "optimizer": {"name": "SGD", "lr": 0.03}},
     ),
     Fault(

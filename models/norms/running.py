@@ -57,6 +57,13 @@ class RunningAverages:
             group.tell()
             yield group
 
+    def clear(self) -> None:
+        """Forget the latest batch; call before each one.
+
+        The kernel adds 0 times what the scratch buffers hold: what is not finite there would never leave them.
+        """
+        self._joined[0].zero_()
+
     def update(self) -> None:
         """Take the moments of the latest batch into the running averages; frozen ones stay."""
         if self.frozen:

@@ -15,6 +15,9 @@ from worker.diagnosis.words import at, number
 
 #: Std_B(mu_B) / sigma from which on batch statistics are noisy, and very noisy: 16 and 4 independent values.
 NOISY, VERY_NOISY = 0.25, 0.5
+#: Below it batch means hardly move, and how they compare with others that hardly move says nothing: after a batch
+#: norm the means of the next layer are all but the same in every batch.
+CALM = 0.1
 #: Variance of batch means, as the job draws batches, over that of shuffled batches.
 IID_RATIO = 2.0
 #: Most batches that an evaluation draws as the job does.
@@ -52,7 +55,7 @@ def non_iid_batches(evidence: Evidence) -> Iterable[Finding]:
     """Batches that differ from one another more than random ones."""
     _needs_batch(evidence)
     ratios, limit = iid_ratios(evidence), iid_limit(evidence)
-    if not ratios:
+    if not ratios and not any(evidence.evaluated("noise.job")):
         raise NotChecked("No evaluation has compared the job's batches with shuffled ones yet.")
     names = tuple(name for name, value in ratios.items() if value > limit)
     if not names:
@@ -81,7 +84,9 @@ def iid_ratios(evidence: Evidence) -> dict[str, float]:
         drawn = varying(evidence, site, noise)
         shuffled = varying(evidence, site, site.evaluated("noise.shuffled"))
         if drawn is not None and shuffled is not None and shuffled.max() > 0:
-            ratios[site.name] = float(np.square(drawn).mean() / np.square(shuffled).mean())
+            variance = float(np.square(drawn).mean())
+            if variance > CALM**2:
+                ratios[site.name] = variance / float(np.square(shuffled).mean())
     return ratios
 
 

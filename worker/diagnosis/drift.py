@@ -1,7 +1,7 @@
 """How far stored statistics are from those of the data, and how far they would be by chance alone."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
@@ -16,9 +16,12 @@ from worker.diagnosis.words import at, number
 #: Largest delta = |mean_run - mean_pop| / sigma_pop and |rho| = |ln(var_run / var_pop)| as means over the channels
 #: of a site. Healthy averages (momentum 0.1) stay below 0.06 and 0.03; momentum 0.001 gives a delta of 0.17 to
 #: 0.24 after 1000 steps. Where chance alone does more, so many of its standard deviations.
-LIMITS = {Severity.WARN: (0.12, 0.15, 3.0), Severity.BAD: (0.2, 0.3, 4.0)}
+LIMITS: "Limits" = {Severity.WARN: (0.12, 0.15, 3.0), Severity.BAD: (0.2, 0.3, 4.0)}
+Limits = Mapping[Severity, tuple[float, float, float]]
 #: Fourth standardized moment of the values of a channel; 3 is the normal distribution's.
 KURTOSIS = 3.0
+#: |rho| from which on a factor is no longer told.
+BEYOND = 20.0
 #: Batches before a recorded step whose moments are the population there.
 WINDOW = 16
 
@@ -31,6 +34,7 @@ class Drift:
     delta: float
     rho: float
     noise: float
+    limits: Limits = field(default_factory=lambda: LIMITS, repr=False)
 
     @property
     def severity(self) -> Severity | None:
@@ -39,7 +43,7 @@ class Drift:
 
     def excess(self, level: Severity) -> float:
         """How many times the limit of a level the drift is."""
-        delta, rho, deviations = LIMITS[level]
+        delta, rho, deviations = self.limits[level]
         # Std(rho) is Std(delta) times the root of kurtosis - 1.
         return max(
             self.delta / max(delta, deviations * self.noise),
@@ -51,7 +55,9 @@ class Drift:
         return {"delta": self.delta, "rho": self.rho, "chance": self.noise}
 
 
-def drifts(evidence: Evidence, name: str, *, weight: float, recorded: bool) -> Iterator[Drift]:
+def drifts(
+    evidence: Evidence, name: str, *, weight: float, recorded: bool, limits: Limits = LIMITS
+) -> Iterator[Drift]:
     """The drift of each site that has one, by the last recorded rows or else by the last evaluation.
 
     `name` is the group of the numbers (`drift`, `ema`). `weight` is the variance of an average relative to that of
@@ -63,7 +69,7 @@ def drifts(evidence: Evidence, name: str, *, weight: float, recorded: bool) -> I
         if any(values is not None for values in found):
             delta, rho = (0.0 if values is None else float(np.abs(values).mean()) for values in found)
             noise = sqrt(weight / effective_values(evidence, site))
-            yield Drift(site=site.name, delta=delta, rho=rho, noise=noise)
+            yield Drift(site=site.name, delta=delta, rho=rho, noise=noise, limits=limits)
 
 
 def about(found: Sequence[Drift], *, code: str, what: str, advice: str) -> Iterator[Finding]:
@@ -73,14 +79,14 @@ def about(found: Sequence[Drift], *, code: str, what: str, advice: str) -> Itera
         return
     worst = max(drifted, key=lambda drift: drift.excess(Severity.WARN))
     names = tuple(drift.site for drift in drifted)
-    factor = float(np.exp(min(worst.rho, 100.0)))
+    factor = f"a factor of {number(float(np.exp(worst.rho)))}" if worst.rho < BEYOND else "beyond all measure"
     yield Finding(
         code=code,
         severity=max((drift.severity or Severity.INFO for drift in drifted), key=lambda level: level.rank),
         sites=names,
         evidence=worst.evidence(),
         explanation=f"At {at(names)} {what}. At {worst.site} the means are {number(worst.delta)} standard "
-        f"deviations and the variances a factor of {number(factor)} away, as means over the channels; by chance "
+        f"deviations and the variances {factor} away, as means over the channels; by chance "
         f"alone the mean of a channel is some {number(worst.noise)} away.",
         advice=advice,
     )
