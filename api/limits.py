@@ -17,6 +17,7 @@ def training_memory(spec: JobSpec) -> Memory:
         optimizer_copies=_optimizer_copies(spec),
         evaluated=_evaluated(spec),
         probe_copies=max((probe.copies for probe in spec.probes), default=0),
+        averaged=spec.ema is not None,
     )
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db import chunks
 from db.chunks import ChunkInfo
-from db.frames import Floats, Frame, concatenate
+from db.frames import Floats, concatenate
 from db.site_streams import View, site_and_view
 
 
@@ -29,29 +29,32 @@ def latest(session: Session, job_id: str, rows: int) -> dict[str, SiteRecord]:
 
     Newer attempts supersede what older ones recorded beyond their start.
     """
+    tails = {
+        stream: _tail(infos, 1 if site_and_view(stream)[1] is View.POPULATION else rows)
+        for stream, infos in chunks.find(session, job_id, chunks.STATISTICS).items()
+        if site_and_view(stream)[1] in (View.CHANNELS, View.LAYER, View.POPULATION)
+    }
+    frames = chunks.read_each(session, [info for infos in tails.values() for info in infos])
     records: dict[str, SiteRecord] = {}
-    for stream, infos in chunks.find(session, job_id, chunks.STATISTICS).items():
+    for stream, infos in tails.items():
         site, view = site_and_view(stream)
         record = records.setdefault(site, SiteRecord())
-        match view:
-            case View.CHANNELS | View.LAYER:
-                frame = _tail(session, infos, rows)
-                record.steps = frame.steps.tolist()
-                record.columns |= {name: frame.column(name) for name, _ in frame.columns}
-            case View.POPULATION:
-                frame = _tail(session, infos, 1)
-                record.evaluation_step = int(frame.steps[-1])
-                record.evaluation = {name: frame.column(name)[-1] for name, _ in frame.columns}
-            case _:
-                pass
+        frame = concatenate([frames[info.key] for info in infos])
+        if view is View.POPULATION:
+            record.evaluation_step = int(frame.steps[-1])
+            record.evaluation = {name: frame.column(name)[-1] for name, _ in frame.columns}
+        else:
+            last = frame.take(slice(-rows, None))
+            record.steps = last.steps.tolist()
+            record.columns |= {name: last.column(name) for name, _ in last.columns}
     return records
 
 
-def _tail(session: Session, infos: Sequence[ChunkInfo], rows: int) -> Frame:
-    """The last rows of one stream; reads no more chunks than hold them."""
-    frames: list[Frame] = []
+def _tail(infos: Sequence[ChunkInfo], rows: int) -> list[ChunkInfo]:
+    """The last chunks of one stream, no more than hold so many wanted rows."""
+    found: list[ChunkInfo] = []
     for info in reversed(infos):
-        frames.insert(0, chunks.read(session, [info], info.rows))
-        if sum(len(frame.steps) for frame in frames) >= rows:
+        found.insert(0, info)
+        if sum(each.rows for each in found if each.whole) >= rows:
             break
-    return concatenate(frames).take(slice(-rows, None))
+    return found

@@ -33,11 +33,11 @@ class Memory:
     """Bytes that training in float32 holds at once, by what they are for.
 
     Counted: parameters, their gradients, the optimizer's copies of them, weights that are computed from
-    parameters, running averages with their scratch, and for each sample of a batch the input, what the backward
-    pass reads again, and the gradients of the largest layer, all of that times `PIECES`; or in its place, where
-    it is more, the copy that a checkpoint takes, or what an evaluation holds. A probe holds copies of the
-    parameters beside the batch. Not counted: the process itself
-    with torch, the data set, and workspace of the kernels.
+    parameters, running averages with their scratch, an averaged model, and for each sample of a batch the input,
+    what the backward pass reads again, and the gradients of the largest layer, all of that times `PIECES`; or in
+    its place, where it is more, the copy that a checkpoint takes, or what an evaluation holds. A probe holds
+    copies of the parameters beside the batch. Not counted: the process itself with torch, the data set, and
+    workspace of the kernels.
     """
 
     parameters: int
@@ -52,16 +52,19 @@ class Memory:
     batch_size: int
     #: Of the probes, beside a batch.
     probes: int = 0
+    #: Of the averaged model.
+    averaged: int = 0
 
     @property
     def checkpoint(self) -> int:
         """The copy of the state, and the same as the bytes of a file."""
-        return 2 * (self.parameters + self.optimizer)
+        return 2 * (self.parameters + self.optimizer + self.averaged)
 
     @property
     def fixed(self) -> int:
         """What does not depend on the batch."""
-        return self.parameters + self.gradients + self.optimizer + self.weights + self.buffers + self.probes
+        training = self.parameters + self.gradients + self.optimizer + self.weights + self.buffers
+        return training + self.probes + self.averaged
 
     @property
     def total(self) -> int:
@@ -94,28 +97,32 @@ def estimate(
     optimizer_copies: int,
     evaluated: int = EVAL_BATCH,
     probe_copies: int = 0,
+    averaged: bool = False,
 ) -> Memory:
     """The memory of training with batches of `batch_size`.
 
     `optimizer_copies` is how many numbers the optimizer keeps for each parameter: 0 for SGD, 1 with momentum, 2
     for AdamW; `evaluated` how many samples there are to evaluate on at a time; `probe_copies` how many numbers
-    the probes keep for each parameter while they measure.
+    the probes keep for each parameter while they measure; `averaged` whether there is a second model of averaged
+    weights.
     """
     steps = layers(blueprint)
     parameters = FLOAT * sum(step.parameters for step in steps)
     backward, _ = kept(blueprint.body, blueprint.input_shape)
     largest = max((prod(step.input) + prod(step.output) for step in steps), default=0)
     output = max((prod(step.output) for step in steps), default=1)
+    buffers = FLOAT * sum(map(_buffers, steps))
     return Memory(
         parameters=parameters,
         gradients=parameters,
         optimizer=optimizer_copies * parameters,
         weights=FLOAT * sum(map(_computed_weights, steps)),
-        buffers=FLOAT * sum(map(_buffers, steps)),
+        buffers=buffers,
         sample=round(PIECES * FLOAT * (prod(blueprint.input_shape) + backward.inside + largest)),
         evaluation=HELD * FLOAT * output * min(evaluated, eval_batch(output)),
         batch_size=batch_size,
         probes=probe_copies * parameters,
+        averaged=parameters + buffers if averaged else 0,
     )
 
 

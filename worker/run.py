@@ -194,7 +194,6 @@ def make_plan(spec: JobSpec) -> Plan:
         steps=resolved.steps or 0,
         accumulate=spec.optimizer.accumulate,
         evaluate_every=resolved.evaluate.every or 1,
-        statistics_every=spec.statistics.every,
         checkpoint_every=spec.checkpoint.every,
         freeze_after=getattr(spec.norm, "freeze_after", None),
     )

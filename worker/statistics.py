@@ -47,8 +47,8 @@ class SiteRows:
 class Wanted:
     """What is to be recorded. `units` names the channels of each site whose percentiles are wanted.
 
-    Without `details` it is moments alone. `every` and `steps` (the last, which is recorded too) are in optimizer
-    steps of `accumulate` batches.
+    Without `details` it is moments alone. `every` and `steps`, the last, are in optimizer steps of `accumulate`
+    batches.
     """
 
     units: Mapping[str, Sequence[int]]
@@ -58,9 +58,13 @@ class Wanted:
     steps: int
     accumulate: int
 
+    def is_recorded(self, step: int) -> bool:
+        """Whether a step is: the first and the last always are."""
+        return step % self.every == 0 or step in (1, self.steps)
+
     def batches_to(self, step: int) -> int:
         """Batches from the end of a step to the end of the next one that is recorded; 0 if this one is."""
-        following = min(-(-step // self.every) * self.every, self.steps)
+        following = step if step == 1 else min(-(-step // self.every) * self.every, self.steps)
         return (following - step) * self.accumulate
 
 
@@ -142,6 +146,10 @@ class SiteStatistics:
         self._steps: list[int] = []
         self._samples: list[int] = []
         self._moments = moments
+
+    def is_recorded(self, step: int) -> bool:
+        """Whether a step is to be recorded."""
+        return self._wanted.is_recorded(step)
 
     def watch(self, forward: Forward, inputs: Tensor) -> Tensor:
         """The forward pass of a recorded step; keeps what `take` needs."""

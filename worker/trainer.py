@@ -71,7 +71,6 @@ class Plan:
     #: Batches of one optimizer step.
     accumulate: int
     evaluate_every: int
-    statistics_every: int
     checkpoint_every: int
     #: Steps after which norms with running averages are frozen; none for never.
     freeze_after: int | None = None
@@ -113,8 +112,11 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
             return False
         if step - 1 == plan.freeze_after:
             run.averages.freeze()
-        train_step(run, step, parts)
+        probed = train_step(run, step, parts)
         speed.count(sum(map(len, parts)))
+        if probed is not None:
+            with speed.paused():
+                run.probes.measure(step, probed)
         last = step == plan.steps
         if step == 1:
             reporter.first_step()
@@ -132,12 +134,13 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
     return True
 
 
-def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
-    """One optimizer step on the samples in the rows of each part. Nothing here waits for the device.
+def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> State | None:
+    """One optimizer step on the samples in the rows of each part; returns what probes want of it, if any is due.
 
-    Each part is normalized by itself and moves the running averages; the gradient is that of all samples.
+    Each part is normalized by itself and moves the running averages; the gradient is that of all samples. Nothing
+    here waits for the device.
     """
-    recorded = step % run.plan.statistics_every == 0 or step == run.plan.steps
+    recorded = run.statistics.is_recorded(step)
     samples = sum(map(len, parts))
     run.optimizer.zero_grad(set_to_none=True)
     for part in parts:
@@ -156,16 +159,10 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> None:
     run.optimizer.step()
     if run.ema is not None:
         run.ema.update()
-    if before is not None:
-        state = State(
-            before=before,
-            after=run.model,
-            inputs=inputs,
-            targets=targets,
-            lr=run.optimizer.param_groups[0]["lr"],
-            objective=run.objective,
-        )
-        run.probes.measure(step, state)
+    if before is None:
+        return None
+    lr = run.optimizer.param_groups[0]["lr"]
+    return State(before=before, after=run.model, inputs=inputs, targets=targets, lr=lr, objective=run.objective)
 
 
 def schedule(plan: Plan, order: BatchOrder) -> Iterator[tuple[int, int, list[Tensor]]]:
@@ -244,7 +241,7 @@ def _on_host(value: Any) -> Any:
 
 
 class Speed:
-    """Samples per second of training, without the time of evaluations."""
+    """Samples per second of training, without the time of evaluations and probes."""
 
     def __init__(self) -> None:
         self._samples = 0

@@ -35,7 +35,7 @@ class Statistics(Part):
     """Moments of every site, and percentiles of the output of some units."""
 
     every: Count = 100
-    """The last step is always recorded."""
+    """The first and the last step are always recorded."""
     details: Flag = True
     """Record more than moments: drift and noise of the last batches, scale and shift, dead and saturated shares,
     lengths of weights and gradients, percentiles."""

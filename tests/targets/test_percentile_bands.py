@@ -10,7 +10,7 @@ FROM_STEP = 600
 
 
 def band_widths(data, norm: str, seed: int) -> np.ndarray:
-    """Of the last sigmoids' inputs, from the 15th to the 85th percentile, the median over units, at each record."""
+    """Of the last sigmoids' inputs, from the 15th to the 85th percentile: the median over units, by step."""
     _, kept = trained(
         data,
         dataset={"name": "mnist", "binarize": True, "test_limit": 100},

@@ -42,7 +42,7 @@ def test_the_plan_is_the_specs(digits):
     plan, order = run.plan, run.order
     assert (order.samples, order.size, order.seed) == (1437, 32, 5)
     assert (plan.steps, plan.accumulate) == (90, 1)
-    assert (plan.evaluate_every, plan.statistics_every, plan.checkpoint_every) == (9, 7, 9)
+    assert (plan.evaluate_every, plan.checkpoint_every) == (9, 9)
 
 
 def test_data_is_scaled_to_one_and_limited_as_the_spec_says(digits):
