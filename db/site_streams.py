@@ -98,7 +98,8 @@ def summary_over_channels(columns: Mapping[str, Floats]) -> dict[str, Floats]:
     """Mean, least and greatest of each column over its last dimension, and the share of dead channels."""
     summary: dict[str, Floats] = {}
     for name, values in columns.items():
-        summary[f"{name}.mean"] = values.mean(axis=-1)
+        with np.errstate(invalid="ignore"):  # inf and -inf have no mean, which NaN says
+            summary[f"{name}.mean"] = values.mean(axis=-1)
         summary[f"{name}.min"] = values.min(axis=-1)
         summary[f"{name}.max"] = values.max(axis=-1)
     if ZERO in columns:

@@ -174,11 +174,7 @@ FAULTS = (
     Fault(
         title="a learning rate that kills ReLUs",
         code="dead_units",
-        spec={
-            "norm": NONE,
-            "architecture": {"name": "mlp", "hidden": [100, 100, 100]},
-            "optimizer": {"name": "SGD", "lr": 3.0},
-        },
+        spec={"norm": NONE, "optimizer": {"name": "SGD", "lr": 1.5}},
         twin={"optimizer": {"name": "SGD", "lr": 0.1}},
     ),
     Fault(

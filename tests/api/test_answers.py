@@ -94,7 +94,7 @@ def test_every_option_has_a_type_a_default_or_a_need_words_and_a_source(http, ca
 def test_an_option_of_a_norm_is_listed_as_the_spec_takes_it(http):
     norms = {entry["name"]: entry for entry in http.get("/v1/catalog/norms").json()["data"]}
     options = {option["name"]: option for option in norms["batch"]["options"]}
-    assert list(options) == ["track", "position", "eps", "affine", "momentum"]
+    assert list(options) == ["track", "position", "eps", "affine", "momentum", "freeze_after"]
     assert options["momentum"] == {
         "name": "momentum",
         "type": "number | null",

@@ -108,17 +108,17 @@ def test_statistics_show_train_mode_and_eval_mode_of_each_site(client):
     for site, units in (("norm1", [0, 7]), ("norm2", [3])):
         record = page["sites"][site]
         assert (record["norm"], record["channels"], record["units"]) == ("batch", 32, units)
-        assert record["step"] == [50, 100, 150, 200]
+        assert record["step"] == [1, 50, 100, 150, 200]
         for mode in ("train", "eval"):
             for moment in ("mean", "var"):
-                assert [len(row) for row in record[mode][moment]] == [32] * 4
+                assert [len(row) for row in record[mode][moment]] == [32] * 5
         low, middle, high = (record["percentiles"][p] for p in ("15", "50", "85"))
         assert np.all(np.array(low) <= middle)
         assert np.all(np.array(middle) <= high)
-        assert [len(row) for row in middle] == [len(units)] * 4
+        assert [len(row) for row in middle] == [len(units)] * 5
     one = client.get(f"/v1/jobs/{job['id']}/statistics", site="norm2", mode="eval", channels="5", from_step=100)
     assert one["sites"]["norm2"]["eval"]["mean"] == [
-        [row[5]] for row in page["sites"]["norm2"]["eval"]["mean"][1:]
+        [row[5]] for row in page["sites"]["norm2"]["eval"]["mean"][2:]
     ]
     assert "train" not in one["sites"]["norm2"]
 
@@ -129,14 +129,14 @@ def test_a_site_shows_its_neighbours_and_what_evaluations_found(client):
     record = client.get(address, channels="0,5", site="norm1")["sites"]["norm1"]
     assert record["layer"]["name"] == "linear1"
     assert record["activation"]["name"] == "activation1"
-    assert [len(record["layer"][name]) for name in ("weight_norm", "gradient_norm", "effective_lr")] == [4] * 3
+    assert [len(record["layer"][name]) for name in ("weight_norm", "gradient_norm", "effective_lr")] == [5] * 3
     for group, names in (("drift", ["delta", "rho", "kl"]), ("noise", ["mean", "effective_batch"])):
-        assert [np.shape(record[group][name]) for name in names] == [(4, 2)] * len(names)
-    assert np.shape(record["activation"]["zero"]) == np.shape(record["affine"]["gamma"]) == (4, 2)
+        assert [np.shape(record[group][name]) for name in names] == [(5, 2)] * len(names)
+    assert np.shape(record["activation"]["zero"]) == np.shape(record["affine"]["gamma"]) == (5, 2)
     assert record["population"]["step"] == [100, 200]
     assert np.shape(record["population"]["drift"]["delta"]) == (2, 2)
     summary = client.get(address, site="norm1", max_points=2)["sites"]["norm1"]
-    assert summary["count"] == [2, 2]
+    assert summary["count"] == [2, 3]
     assert len(summary["activation"]["dead"]) == 2
     assert all(0.01 < noise < 1 for noise in summary["noise"]["mean"]["mean"])
 
@@ -152,7 +152,7 @@ def test_without_details_a_site_has_moments_alone(client):
 def test_a_network_without_norm_keeps_the_same_records(client):
     job = client.run(norm={"name": "none"})
     record = client.get(f"/v1/jobs/{job['id']}/statistics", site="norm2")["sites"]["norm2"]
-    assert record["step"] == [100, 200]
+    assert record["step"] == [1, 100, 200]
     assert record["eval"] is None
     assert set(record["train"]["mean"]) == {"mean", "min", "max"}
     latest = job["latest"]
@@ -191,7 +191,7 @@ def test_statistics_of_a_recurrent_site_have_time_steps(client):
         record = page["sites"]["lstm1.norm_input"]
         assert (record["channels"], record["moments"], record["time_step"]) == (64, 64, list(range(8)))
         var = record["eval"]["var"] if inner else record["eval"]["var"]["mean"]
-        shape = (2, 8, inner) if inner else (2, 8)
+        shape = (3, 8, inner) if inner else (3, 8)
         assert np.shape(var) == shape
         assert np.ptp(var, axis=1).min() > 0, "all time steps have the same statistics"
 
@@ -201,7 +201,7 @@ def test_a_group_norm_has_moments_of_groups_and_no_eval_mode(client):
     job = client.run(architecture={"name": "cnn", "channels": [8, 16]}, norm=norm, steps=100)
     record = client.get(f"/v1/jobs/{job['id']}/statistics", channels="all", site="norm2")["sites"]["norm2"]
     assert (record["channels"], record["moments"], record["eval"]) == (16, 4, None)
-    assert np.shape(record["train"]["var"]) == (1, 4)
+    assert np.shape(record["train"]["var"]) == (2, 4)
     latest = job["latest"]
     assert latest["gap/train_mode/accuracy"] == latest["gap/eval_mode/accuracy"]
 

@@ -87,11 +87,11 @@ def test_evaluations_come_at_their_interval_and_at_the_last_step(digits):
     assert accuracy[-1] > 0.5
 
 
-def test_statistics_come_at_their_interval_and_at_the_last_step_for_every_site(digits):
+def test_statistics_come_at_their_interval_and_at_the_first_and_last_step_for_every_site(digits):
     _, reporter = trained(digits, statistics={"every": 20, "percentiles": [50], "units": {"norm1": [1, 5]}})
     assert set(reporter.sites) == {"norm1", "norm2"}
     for name, channels in (("norm1", 8), ("norm2", 4)):
-        assert [step for steps, _, _ in reporter.sites[name] for step in steps] == [20, 40, 50]
+        assert [step for steps, _, _ in reporter.sites[name] for step in steps] == [1, 20, 40, 50]
         for _, moments, _ in reporter.sites[name]:
             by_channel = [values for name, values in moments.items() if not name.startswith("layer.")]
             assert {values.shape for values in by_channel} == {(len(by_channel[0]), channels)}
@@ -134,7 +134,7 @@ def test_a_stop_ends_the_run_and_reports_what_was_recorded(digits, stop_after):
     assert train(run, reporter, lambda: next(asked) == stop_after) is False
     assert reporter.steps() == list(range(1, stop_after + 1))
     recorded = [step for steps, _, _ in reporter.sites.get("norm1", []) for step in steps]
-    assert recorded == list(range(10, stop_after + 1, 10))
+    assert recorded == [step for step in (1, 10, 20, 30, 40) if step <= stop_after]
     assert reporter.progresses[-1][0] == stop_after
     assert reporter.snapshots == []
 

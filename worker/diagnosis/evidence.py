@@ -35,8 +35,15 @@ class SiteEvidence:
         return self.site.name
 
     def rows(self, name: str) -> Floats | None:
-        """A column's last rows: (rows, values); none where nothing of it is a number."""
-        return _known(self.columns.get(name))
+        """A column's last rows, of the later half of the steps: (rows, values).
+
+        None where nothing of it is a number. Of a short job the last rows would be all: what it began with tells
+        nothing of what it has become.
+        """
+        values = self.columns.get(name)
+        if values is None or len(values) != len(self.steps):
+            return _known(values)
+        return _known(values[np.array(self.steps) > self.steps[-1] / 2])
 
     def newest(self, name: str) -> Floats | None:
         """A column's last row: (values)."""

@@ -87,7 +87,7 @@ def _long_steps(evidence: Evidence, norms: Mapping[str, float]) -> Finding | Non
         evidence={"step": steps[name], "limit": STEP, **_effective_lr(evidence, name)},
         explanation=f"Before site {name} a step of the optimizer is {number(steps[name])} times as long as the "
         "weights that it changes (medians of the last recorded steps): what they had learned is gone after it.",
-        advice=_advice(evidence, explodes=True),
+        advice=_advice(evidence, explodes=True, too_large=10 * steps[name]),
     )
 
 
@@ -97,13 +97,13 @@ def _effective_lr(evidence: Evidence, name: str) -> dict[str, float]:
     return {"effective_lr": found[name]} if name in found else {}
 
 
-def _advice(evidence: Evidence, *, explodes: bool) -> str:
+def _advice(evidence: Evidence, *, explodes: bool, too_large: float = 10.0) -> str:
     norm, lr = evidence.spec.norm.name, evidence.spec.optimizer.lr
     ways = ["put a norm at each layer (norm: {name: batch}, or layer)"] if norm == "none" else []
     ways.append(
         "choose an init that keeps the size of values (kaiming_normal for ReLU, xavier_normal for sigmoid)"
     )
     if explodes:
-        ways.append(f"lower optimizer.lr (it is {lr:g}; try {lr / 10:g})")
+        ways.append(f"lower optimizer.lr (it is {lr:g}; try {lr / too_large:.1g})")
     text = ", or ".join(ways)
     return text[0].upper() + text[1:] + "."

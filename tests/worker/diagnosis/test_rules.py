@@ -148,7 +148,7 @@ def test_a_step_longer_than_the_weights_explodes(lr, is_found):
     assert (finding is not None) is is_found
     if finding is not None:
         assert finding.evidence["effective_lr"] == lr
-        assert "try 0.051" in finding.advice
+        assert "try 0.05)" in finding.advice
     adam = make_evidence(columns=columns, optimizer={"name": "AdamW", "lr": lr})
     assert found(adam, "exploding_gradients") is None
 

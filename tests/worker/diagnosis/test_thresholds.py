@@ -71,7 +71,7 @@ MAKERS: dict[str, tuple[Callable[[float], Evidence], float]] = {
     ),
     "frozen_shift": (
         lambda x: make_evidence(columns={"drift.delta": x}, norm={"name": "frozen_batch"}, batch_size=1437),
-        0.12,
+        0.5,
     ),
     "variance_overflow": (
         lambda x: make_evidence(columns={"eval.var": x}, evaluation={"population.var": 1.0}),
