@@ -22,6 +22,7 @@ check: .venv/dev.done
 
 bench: .venv/bench.done
 	$(BIN)/python -m benchmarks.loop
+	$(BIN)/python -m benchmarks.statistics
 
 clean:
 	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
