@@ -30,8 +30,9 @@ TEXT = """\
 # {date}: thirteen planted faults
 
 Each fault is planted in a job of a second or so on the bundled digits, with three seeds; its twin is the same job
-without it. {found} of {all} jobs with a fault were diagnosed with the code that names it, {worst} of {faults} for
-the seed with the fewest; {false} of {all} twins had a finding of severity `bad`. torch {torch}, CPU.
+without it. {found} of {all} jobs with a fault were diagnosed with the code that names it, {worst} of {faults}
+for the seed with the fewest; {false} of {all} twins had a finding of severity `bad`, {warned} one of `warn`.
+torch {torch}, CPU.
 
 ```sh
 .venv/bin/normlab-server up
@@ -45,11 +46,13 @@ in parentheses, notes (severity `info`) are left out unless they are what should
 
 {table}
 
-## What else
+## What was taken for what
 
-| fault | planted in | its twin's findings of severity `warn` |
-|---|---|---|
-{twins}
+In how many of {seeds} seeds each fault's code was found (columns have the order of the rows), whatever its severity
+and whether or not it follows from another finding; off the diagonal stand effects of a fault, and errors. The last
+row counts all twins.
+
+{confusion}
 
 The thresholds are those of [diagnosis.md](../diagnosis.md), some of them set on small networks on the same digits:
 this says that the rules work there, not how often they are right elsewhere. [faults.py](faults.py) has the jobs.
@@ -143,16 +146,37 @@ def here() -> Results:
         }
 
 
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def confusion(results: Results) -> str:
+    """How often each code was found with each fault planted."""
+
+    def counted(findings: Sequence[Result]) -> list[str]:
+        counts = [sum(result.has(other.code) for result in findings) for other in FAULTS]
+        return [str(count or "") for count in counts]
+
+    rows = [
+        [f"{number} `{fault.code}`", *counted([results[fault, seed, False] for seed in SEEDS])]
+        for number, fault in enumerate(FAULTS, 1)
+    ]
+    twins = [result for (_, _, healthy), result in results.items() if healthy]
+    return table(["planted", *map(str, range(1, len(FAULTS) + 1))], [*rows, ["twins", *counted(twins)]])
+
+
 def page(results: Results, found: Mapping[int, int], false: int) -> str:
     """The whole page."""
-    rows = [f"| fault | {' | '.join(f'seed {seed}' for seed in SEEDS)} |", f"|{'---|' * (len(SEEDS) + 1)}"]
-    twins = []
-    for fault in FAULTS:
-        cells = [results[fault, seed, False].shown(fault.code) for seed in SEEDS]
-        rows.append(f"| {fault.title} | {' | '.join(cells)} |")
-        warned = sorted({code for seed in SEEDS for code in results[fault, seed, True].codes("warn")})
-        where = "the spec, over HTTP" if fault.in_the_spec else "the run" if fault.plant else "the data"
-        twins.append(f"| {fault.title} | {where} | {', '.join(warned) or 'none'} |")
+    rows = [
+        [
+            fault.title,
+            "the spec, over HTTP" if fault.in_the_spec else "the run" if fault.plant else "the data",
+            *(results[fault, seed, False].shown(fault.code) for seed in SEEDS),
+        ]
+        for fault in FAULTS
+    ]
     return TEXT.format(
         date=datetime.now().date().isoformat(),
         found=sum(found.values()),
@@ -160,9 +184,11 @@ def page(results: Results, found: Mapping[int, int], false: int) -> str:
         worst=min(found.values()),
         faults=len(FAULTS),
         false=false,
+        warned=sum(bool(result.codes("warn")) for (_, _, healthy), result in results.items() if healthy),
         torch=torch.__version__.partition("+")[0],
-        table="\n".join(rows),
-        twins="\n".join(twins),
+        seeds=len(SEEDS),
+        table=table(["fault", "planted in", *(f"seed {seed}" for seed in SEEDS)], rows),
+        confusion=confusion(results),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.targets.support import SEEDS, last, trained
 
 #: One learning rate for each sample.
-LR_PER_SAMPLE = 0.1 / 32
+LR_PER_SAMPLE = 0.2 / 32
 
 
 def accuracies(data, norm: str, *, batch_size: int, samples: int) -> list[dict[str, float]]:
@@ -34,11 +34,11 @@ def accuracies(data, norm: str, *, batch_size: int, samples: int) -> list[dict[s
 
 @pytest.fixture(scope="module")
 def batch_norm_on_two(mnist):
-    return accuracies(mnist, "batch", batch_size=2, samples=20_000)
+    return accuracies(mnist, "batch", batch_size=2, samples=12_000)
 
 
 def test_batch_norm_fails_on_batches_of_two_and_layer_norm_does_not(mnist, batch_norm_on_two):
-    layer_norm = accuracies(mnist, "layer", batch_size=2, samples=20_000)
+    layer_norm = accuracies(mnist, "layer", batch_size=2, samples=12_000)
     assert max(each["test/accuracy"] for each in batch_norm_on_two) < 0.6
     assert min(each["test/accuracy"] for each in layer_norm) > 0.9
 
