@@ -48,9 +48,9 @@ in parentheses, notes (severity `info`) are left out unless they are what should
 
 ## What was taken for what
 
-In how many of {seeds} seeds each fault's code was found (columns have the order of the rows), whatever its severity
-and whether or not it follows from another finding; off the diagonal stand effects of a fault, and errors. The last
-row counts all twins.
+In how many of {seeds} seeds the code of each fault was found (columns have the order of the rows), whatever its
+severity and whether or not it follows from another finding; off the diagonal stand effects of a fault, and errors.
+The last row counts all twins.
 
 {confusion}
 
