@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.problems import FieldError, ProblemError
+from api.strict import are_numbers
 from db.datasets import DatasetInfo
 from db.spec.base import LARGEST
 
@@ -40,8 +41,8 @@ def read_inputs(values: list[Any], info: DatasetInfo, pointer: str) -> NDArray[n
 def _errors(
     value: Any, pointer: str, shape: Sequence[int], axes: Sequence[str], limits: tuple[float, float]
 ) -> Iterator[FieldError]:
+    low, high = limits
     if not shape:
-        low, high = limits
         # A bool is an int to Python.
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             allowed = f"number, at least {low:g}, at most {high:g}"
@@ -51,7 +52,7 @@ def _errors(
         allowed = f"array of {shape[0]} {axes[0]}"
         message = "The samples of the data set have another shape."
         yield FieldError(pointer=pointer, code="wrong_shape", message=message, allowed=allowed)
-    else:
+    elif len(shape) > 1 or not are_numbers(value, low, high):
         for index, inner in enumerate(value):
             yield from _errors(inner, f"{pointer}/{index}", shape[1:], axes[1:], limits)
 

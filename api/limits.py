@@ -23,9 +23,9 @@ def training_memory(spec: JobSpec) -> Memory:
 
 def _evaluated(spec: JobSpec) -> int:
     """Samples of the test set or of the training subset on which the modes are compared, whichever has more."""
-    data, available = spec.dataset, spec.dataset.info.test_samples
+    data = spec.dataset
     subset = min(max(spec.evaluate.train_samples, spec.batch_size), data.train_samples)
-    return max(min(data.test_limit or available, available), subset)
+    return max(data.test_samples, subset)
 
 
 def _optimizer_copies(spec: JobSpec) -> int:

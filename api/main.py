@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from api import errors
 from api.deps import Service
@@ -50,9 +49,9 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     )
     app.state.service = service
     errors.install(app)
-    # Counts a body that comes without a length; one with a length is refused before, by RequestContext.
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
-    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        RequestContext, max_body_bytes=settings.max_body_bytes, max_inputs_bytes=settings.max_inputs_bytes
+    )
     for part in (jobs, records, diagnosis, probes, recalibrations, artifacts, catalog, health):
         app.include_router(part.router)
     return app

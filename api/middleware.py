@@ -4,6 +4,7 @@ import re
 
 import uuid_utils
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,14 +14,18 @@ from api.problems import ProblemError
 HEADER = "X-Request-Id"
 #: A client's own id is kept if it looks like one.
 USABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: The route whose bodies may be larger.
+BRINGS_INPUTS = re.compile(r"/v1/jobs/[^/]+/recalibrate")
 
 
 class RequestContext:
     """Gives each request an id, refuses bodies that are too large, answers unforeseen errors."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, max_inputs_bytes: int) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
+        # These count a body that comes without a length; one with a length is refused by it.
+        self._limited = RequestBodyLimitMiddleware(app, max_body_bytes)
+        self._limited_inputs = RequestBodyLimitMiddleware(app, max_inputs_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,17 +44,19 @@ class RequestContext:
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 
+        app = self._limited_inputs if BRINGS_INPUTS.fullmatch(scope["path"]) else self._limited
         try:
-            self._check_length(headers.get("content-length", ""))
-            await self._app(scope, receive, send_with_id)
+            _check_length(headers.get("content-length", ""), app.max_body_size)
+            await app(scope, receive, send_with_id)
         except Exception as error:  # the last door: a client never sees a traceback or a cut connection
             if started:
                 raise
             problem = to_problem(Request(scope), error)
             await problem.response(scope["path"], request_id)(scope, receive, send_with_id)
 
-    def _check_length(self, content_length: str) -> None:
-        """Refuse by the header, before a byte of the body is read."""
-        if content_length.isdecimal() and int(content_length[:20]) > self._max_body_bytes:
-            title, code = REFUSALS[413]
-            raise ProblemError(413, code, title, f"A body may have at most {self._max_body_bytes} bytes.")
+
+def _check_length(content_length: str, most: int) -> None:
+    """Refuse by the header, before a byte of the body is read."""
+    if content_length.isdecimal() and int(content_length[:20]) > most:
+        title, code = REFUSALS[413]
+        raise ProblemError(413, code, title, f"A body may have at most {most} bytes here.")

@@ -1,21 +1,18 @@
 """From a client's wish for population statistics to a pending file that a worker makes."""
 
-from math import prod
-
-from pydantic import ValidationError
-
 from api.deps import Service
 from api.inputs import read_inputs, to_file
 from api.problems import FieldError, ProblemError
 from api.schemas.recalibrations import RecalibrationIn
-from api.stored import not_taken_any_more
+from api.stored import spec_of
 from db import jobs, recalibrations
 from db.ids import new_id
 from db.recalibrations import ClientInputs
 from db.spec.job import JobSpec
-from db.tables import Artifact, Job
+from db.spec.recalibration import LEAST_SAMPLES, Recalibration, own_samples
+from db.tables import Artifact
 from models.memory import eval_batch
-from models.shapes import layers
+from models.shapes import largest_output
 
 
 def order(service: Service, job_id: str, body: RecalibrationIn) -> Artifact:
@@ -28,9 +25,10 @@ def order(service: Service, job_id: str, body: RecalibrationIn) -> Artifact:
     request = body.request()
     with service.database.read() as session:
         job = jobs.get(session, job_id)
-        spec = _spec_of(job)
+        spec = spec_of(job)
         recalibrations.check(session, job, spec, request)
     _check_batch(request.batch_size, spec)
+    _check_samples(request, spec)
     inputs = _keep_inputs(service, body, spec)
     try:
         with service.database.write() as session:
@@ -41,21 +39,25 @@ def order(service: Service, job_id: str, body: RecalibrationIn) -> Artifact:
         raise
 
 
-def _spec_of(job: Job) -> JobSpec:
-    try:
-        return JobSpec.model_validate(job.resolved)
-    except ValidationError as error:
-        raise not_taken_any_more(error) from error
-
-
 def _check_batch(batch_size: int | None, spec: JobSpec) -> None:
     """Refuse a batch that neither training nor evaluation has shown to fit the memory."""
-    largest = max(prod(layer.output) for layer in layers(spec.blueprint()))
-    most = max(spec.batch_size, eval_batch(largest))
+    most = max(spec.batch_size, eval_batch(largest_output(spec.blueprint())))
     if batch_size is not None and batch_size > most:
         message = f"A batch of {batch_size} may not fit the memory: neither training nor evaluation takes so many."
         wrong = FieldError(pointer="/batch_size", code="batch_too_large", message=message, allowed=f"2 to {most}")
         raise ProblemError(422, wrong.code, "The batch is too large", f"/batch_size: {message}", errors=[wrong])
+
+
+def _check_samples(request: Recalibration, spec: JobSpec) -> None:
+    """Refuse data that have no variance; how many inputs a body has, its schema checks."""
+    source, own = request.data.source, own_samples(spec)
+    if own.get(source, LEAST_SAMPLES) < LEAST_SAMPLES:
+        allowed = [*(name for name, samples in own.items() if samples >= LEAST_SAMPLES), "inputs"]
+        message = f"The job's dataset.{source}_limit leaves one sample, which has no variance."
+        wrong = FieldError(pointer="/data/source", code="one_sample", message=message, allowed=allowed)
+        raise ProblemError(
+            422, wrong.code, "There are too few samples", f"/data/source: {message}", errors=[wrong]
+        )
 
 
 def _keep_inputs(service: Service, body: RecalibrationIn, spec: JobSpec) -> ClientInputs | None:

@@ -21,6 +21,8 @@ class ApiSettings(Settings):
     port: int = Field(default=8000, ge=1, le=65535)
     max_body_bytes: int = Field(default=1 << 20, ge=1024)
     """Largest request body."""
+    max_inputs_bytes: int = Field(default=16 << 20, ge=1024)
+    """Largest body of a recalibration, which may bring its inputs along."""
     memory_limit_bytes: int = Field(default_factory=_half_of_memory, ge=1 << 20)
     """Most that each job may hold in memory, by estimate; half of this machine's by default. It is no limit of all
     jobs together: a worker runs NORMLAB_CONCURRENCY of them at a time, so divide what its machine has by that

@@ -3,6 +3,20 @@
 from pydantic import ValidationError
 
 from api.problems import ProblemError
+from db.spec.job import JobSpec
+from db.tables import Job
+
+
+def spec_of(job: Job) -> JobSpec:
+    """The job's spec, resolved.
+
+    Raises:
+        ProblemError: 409, it is of an earlier installation and not taken any more.
+    """
+    try:
+        return JobSpec.model_validate(job.resolved)
+    except ValidationError as error:
+        raise not_taken_any_more(error) from error
 
 
 def not_taken_any_more(error: ValidationError) -> ProblemError:

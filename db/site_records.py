@@ -13,6 +13,8 @@ from models.shapes import Site
 
 #: Groups of columns that are of one mode.
 MODES = ("train", "eval")
+#: Groups of what a norm has once, whatever the time step.
+ONCE = ("affine", "activation")
 #: What an evaluation found of the population itself; its record has no name for it, it is the record.
 POPULATION = "population"
 
@@ -40,21 +42,20 @@ def add_columns(
         values = frame.column(column)
         place = record if group == POPULATION else record.setdefault(group, {})
         if over:
-            rows = values if site is not None and values.shape[1] == site.time_steps else values[:, 0]
-            place.setdefault(quantity, {})[over[0]] = rows.tolist()
+            timed = group not in ONCE and site is not None and values.shape[1] == site.time_steps
+            place.setdefault(quantity, {})[over[0]] = (values if timed else values[:, 0]).tolist()
         elif view is View.LAYER or column == DEAD:
             place[quantity] = values[:, 0].tolist()
         else:
-            place[quantity] = _chosen(_by_time_step(values, site), site, channels).tolist()
+            rows = values if group in ONCE else _by_time_step(values, site)
+            place[quantity] = _chosen(rows, site, channels).tolist()
 
 
 def _by_time_step(values: Floats, site: Site | None) -> Floats:
-    """(rows, width) as (rows, time steps, values) where a row holds those of each time step."""
+    """(rows, width) as (rows, time steps, values), of a recurrent site; its rows hold those of each time step."""
     if site is None or site.time_steps is None:
         return values
-    steps = site.time_steps
-    timed = values.shape[1] in (steps * site.channels, steps * site.moments)
-    return values.reshape(len(values), steps, -1) if timed else values
+    return values.reshape(len(values), site.time_steps, -1)
 
 
 def _chosen(values: Floats, site: Site | None, channels: Sequence[int]) -> Floats:

@@ -95,13 +95,27 @@ def _row_bytes(columns: Mapping[str, Floats]) -> int:
 
 
 def summary_over_channels(columns: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Mean, least and greatest of each column over its last dimension, and the share of dead channels."""
+    """Mean, least and greatest of each column over its last dimension, and the share of dead channels.
+
+    The mean is that of the finite ones: one channel that does not vary has an infinite drift, which least and
+    greatest show.
+    """
     summary: dict[str, Floats] = {}
     for name, values in columns.items():
-        with np.errstate(invalid="ignore"):  # inf and -inf have no mean, which NaN says
-            summary[f"{name}.mean"] = values.mean(axis=-1)
+        summary[f"{name}.mean"] = _finite_mean(values)
         summary[f"{name}.min"] = values.min(axis=-1)
         summary[f"{name}.max"] = values.max(axis=-1)
     if ZERO in columns:
         summary[DEAD] = (columns[ZERO] == 1).mean(axis=-1, dtype=columns[ZERO].dtype)
     return summary
+
+
+def _finite_mean(values: Floats) -> Floats:
+    finite = np.isfinite(values)
+    if finite.all():
+        means: Floats = values.mean(axis=-1)
+        return means
+    count = finite.sum(axis=-1)
+    total = np.where(finite, values, 0).sum(axis=-1)
+    means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return means

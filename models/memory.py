@@ -36,8 +36,8 @@ class Memory:
     parameters, running averages with their scratch, an averaged model, and for each sample of a batch the input,
     what the backward pass reads again, and the gradients of the largest layer, all of that times `PIECES`; or in
     its place, where it is more, the copy that a checkpoint takes, or what an evaluation holds. A probe holds
-    copies of the parameters beside the batch. Not counted: the process itself with torch, the data set, and
-    workspace of the kernels.
+    copies of the parameters beside the batch. Not counted: the process itself with torch, the data set,
+    recorded rows that wait for a flush, and workspace of the kernels.
     """
 
     parameters: int

@@ -23,6 +23,9 @@ from models.kinds.layers import (
 )
 from models.kinds.sequences import Recurrent
 
+#: Parts of the weights of a cell, of as many rows as it has units.
+GATES = {"lstm": 4, "gru": 3}
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamedActivation:
@@ -37,11 +40,13 @@ class Neighbours:
     """Of one site.
 
     `layer` is the linear layer or convolution before it, also before an activation, dropout, pooling or flattening
-    between them; in a cell the weight whose product the site normalizes (`lstm1.weight_hidden`). `activation` is
-    the one straight after the site or, if there is none, straight before it; dropout may stand between.
+    between them; in a cell the weight whose product the site normalizes (`lstm1.weight_hidden`), and `rows` which
+    of its rows, if not all. `activation` is the one straight after the site or, if there is none, straight before
+    it; dropout may stand between.
     """
 
     layer: str | None = None
+    rows: tuple[int, int] | None = None
     activation: NamedActivation | None = None
 
 
@@ -73,8 +78,9 @@ class _Walk:
             case Residual() | Dense() | Concat():
                 return self._branches(name, layer, before)
             case Recurrent():
-                for own_name, _ in layer.norms:
-                    self.found[dotted(name, own_name)] = Neighbours(layer=_weight_of(name, own_name))
+                for own_name, norm in layer.norms:
+                    rows = _rows_of(layer, own_name, norm.features)
+                    self.found[dotted(name, own_name)] = Neighbours(layer=_weight_of(name, own_name), rows=rows)
                 return _NOTHING
             case _:
                 return self._leaf(name, layer, before)
@@ -122,6 +128,14 @@ def _weight_of(cell: str, norm: str) -> str | None:
         if norm.startswith(f"norm_{part}"):
             return f"{cell}.weight_{part}"
     return None
+
+
+def _rows_of(cell: Recurrent, norm: str, features: int) -> tuple[int, int] | None:
+    """The rows of that weight; a GRU's gates come first, its candidate last."""
+    rows = GATES[cell.cell] * cell.units
+    if norm == "norm_cell" or features == rows:
+        return None
+    return (rows - features, rows) if norm.endswith("_candidate") else (0, features)
 
 
 def neighbours(blueprint: Blueprint) -> dict[str, Neighbours]:

@@ -153,6 +153,11 @@ def total_parameters(blueprint: Blueprint) -> int:
     return sum(step.parameters for step in layers(blueprint))
 
 
+def largest_output(blueprint: Blueprint) -> int:
+    """Values that the layer which gives most of them gives for one sample."""
+    return max(prod(step.output) for step in layers(blueprint))
+
+
 def sites(blueprint: Blueprint) -> list[Site]:
     """Where norms stand, in order."""
     return [_site(step, step.layer) for step in layers(blueprint) if isinstance(step.layer, Norm | NormActivation)]

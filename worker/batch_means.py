@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 
+import torch
 from torch import Tensor, nn
 
 from models.norms.base import RunningNorm
@@ -15,7 +16,10 @@ BATCHES = 16
 
 
 class BatchMeans:
-    """The means of the first `BATCHES` batches that a model normalizes by batch statistics, at each norm."""
+    """The means of the first `BATCHES` batches that a model normalizes by batch statistics, at each norm.
+
+    Where a norm normalizes the parts of a batch by themselves, those of the parts.
+    """
 
     def __init__(self, norms: Sequence[RunningNorm]) -> None:
         self._norms = norms
@@ -24,6 +28,8 @@ class BatchMeans:
             None if mean is None else mean.new_empty(BATCHES, *mean.shape)
             for mean in map(_mean, norms)
         ]
+        #: Of each batch, (parts, C), where the scratch buffers do not say what was normalized by itself.
+        self._parts: list[list[Tensor] | None] = [None if _parts(norm) is None else [] for norm in norms]
         self._batches = 0
 
     @contextmanager
@@ -34,9 +40,10 @@ class BatchMeans:
 
     def _take(self, model: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if self._batches < BATCHES:
-            for norm, means in zip(self._norms, self._means, strict=True):
-                mean = _mean(norm)
-                if means is not None and mean is not None:
+            for norm, means, parts in zip(self._norms, self._means, self._parts, strict=True):
+                if parts is not None and (latest := _parts(norm)) is not None:
+                    parts.append(latest)
+                elif means is not None and (mean := _mean(norm)) is not None:
                     means[self._batches].copy_(mean)
             self._batches += 1
 
@@ -47,13 +54,27 @@ class BatchMeans:
                 model(inputs)
 
     def noise(self, norm: RunningNorm, population: Mapping[str, Tensor]) -> Tensor | None:
-        """Std_B(mean_B) / sigma of each channel; none of fewer than two batches, or where sigma is not known."""
-        means, variance = self._means[self._norms.index(norm)], norm.variance(population)
-        if means is None or variance is None or self._batches < 2:
+        """Std_B(mean_B) / sigma of each channel; none of fewer than two means, or where sigma is not known."""
+        means, variance = self._found(self._norms.index(norm)), norm.variance(population)
+        if means is None or variance is None or len(means) < 2:
             return None
-        return ratio(means[: self._batches].double().std(0), variance.double().sqrt())
+        return ratio(means.double().std(0), variance.double().sqrt())
+
+    def _found(self, place: int) -> Tensor | None:
+        """The means of all batches, or of all their parts, one after the other: (means, C)."""
+        parts, means = self._parts[place], self._means[place]
+        if parts:
+            return torch.cat(parts)
+        return None if means is None else means[: self._batches]
 
 
 def _mean(norm: RunningNorm) -> Tensor | None:
-    """Of the latest batch; of ghost batch norm's chunks, the one that goes into the running averages."""
+    """Of the latest batch."""
     return dict(norm.named_buffers()).get("batch_mean")
+
+
+def _parts(norm: RunningNorm) -> Tensor | None:
+    """Of what the latest batch was normalized in, (parts, C); none where that was the whole batch."""
+    # How many values the batch had is told to those that count them; means need no count.
+    latest = norm.latest_batches(2)
+    return None if latest is None else latest[1][0]

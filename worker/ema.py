@@ -14,7 +14,7 @@ class Ema:
     """An exponential moving average of a model's parameters and, with `use_buffers`, of its running statistics.
 
     average = decay * average + (1 - decay) * weights after each step; it begins as the weights after the first.
-    Polyak & Juditsky 1992. As `torch.optim.swa_utils.AveragedModel`, which however looks at all buffers (scratch
+    As `torch.optim.swa_utils.AveragedModel`, which however looks at all buffers (scratch
     and counts too) in every step and waits for the device. Without `use_buffers` the running statistics are those
     of the model itself, as there. Other buffers always are. Make it after `RunningAverages`.
     """

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models.memory import EVAL_BATCH, LARGE_BATCH
 from models.norms.base import Normalization
+from models.norms.batch import StepBatchNorm
 from worker import precise
 from worker.batch_means import BATCHES
 from worker.data.batches import Data, Samples
@@ -37,12 +38,17 @@ class Evaluator:
     longer uses them) and `precise` (population statistics, estimated on the same subset, as `population` says:
     `batch` or `sequential`). No evaluation changes a parameter, a running average or a generator.
 
-    With mode `precise` each site of a norm that keeps running averages shows its `population.<moment>`, the
-    `drift.delta|rho|kl` of the running averages from it, and `noise.job` and `noise.shuffled`: Std_B(mean_B) /
-    sigma over up to 16 batches of the job's size with frozen weights, as the job draws them (`order`, in its epoch
-    0, which training does not use) and as the fixed subset has them, shuffled. In the passes of mode `precise`, or
-    without it of mode `eval`, every site shows how its inputs on test data differ from those on the subset:
-    `test.delta`, `test.rho`. Of an averaged model, `ema.delta|rho|kl` are its drift.
+    What is found at a site:
+
+    - `population.<moment>`, with mode `precise`, of norms that keep running averages; and `drift.delta|rho|kl`,
+      how far the running averages are from it. The averages of a recurrent cell are compared with the estimate of
+      mode `batch`: their hidden states began with noise too.
+    - `noise.job` and `noise.shuffled`, of the same norms: Std_B(mean_B) / sigma over up to 16 batches of the job's
+      size with frozen weights, as the job draws them (`order`, in its epoch 0, which training does not use), and
+      of the fixed subset, shuffled.
+    - `test.delta` and `test.rho`, of every site: how its inputs on test data differ from those on the subset, in
+      the passes of mode `precise`, or without it of mode `eval`.
+    - `ema.delta|rho|kl`: the drift of an averaged model.
 
     `eval_batch` is how many samples a forward pass may take at once. `gap/train_mode_large` is left out where
     the subset has fewer than `LARGE_BATCH` samples, or where so many are more than that: it bounds memory, and
@@ -131,11 +137,18 @@ class Evaluator:
 
     def _estimate(self, subject: Subject) -> list[Population]:
         model, norms, shuffled = subject.model, subject.norms, subject.means["shuffled"]
-        if self._population == "sequential":
-            shuffled.run(model, self._whole_batches(self._batch_size))
-            return sequential(model, norms, lambda: self._eval_batches(self._data.gap))
         with shuffled.watch(model):
-            return precise.estimate(model, norms, self._whole_batches(self._batch_size))
+            estimates = precise.estimate(model, norms, self._whole_batches(self._batch_size))
+        if self._population == "batch":
+            subject.references = estimates
+            return estimates
+        exact = sequential(model, norms, lambda: self._eval_batches(self._data.gap))
+        # A cell's averages are of hidden states that began with noise (`models.cells`), as eval mode's do not.
+        subject.references = [
+            estimate if isinstance(norm, StepBatchNorm) else population
+            for norm, estimate, population in zip(norms, estimates, exact, strict=True)
+        ]
+        return exact
 
     def _whole_batches(self, size: int) -> Iterable[tuple[Tensor, Tensor]]:
         """The training subset without a ragged tail.

@@ -14,18 +14,18 @@ from worker.columns import Columns, by_site
 class LayerLengths:
     """`layer.weight_norm`, `layer.gradient_norm` and `layer.effective_lr` = lr / |weight|^2 of each site's layer.
 
-    The last is the learning rate of the weight's direction, where a norm takes out its length (van Laarhoven 2017,
-    arXiv 1706.05350). Of a weight that is computed from other parameters, the length is of the weight that the
-    step used, and the gradient that of these parameters together.
+    The last is, with SGD, the learning rate of the weight's direction, where a norm takes out its length (van
+    Laarhoven 2017, arXiv 1706.05350). Of a weight that is computed from other parameters, the length is of the
+    weight that the step used, and the gradient that of these parameters together.
     """
 
     def __init__(
         self, model: nn.Module, neighbours: Mapping[str, Neighbours], learning_rate: Callable[[], float]
     ) -> None:
-        layers = {site: each.layer for site, each in neighbours.items() if each.layer is not None}
-        weights = {name: _Weight(model, name) for name in layers.values()}  # two sites may share a layer
+        layers = {site: (each.layer, each.rows) for site, each in neighbours.items() if each.layer is not None}
+        weights = {part: _Weight(model, *part) for part in layers.values()}  # two sites may share a layer
         self._weights = list(weights.values())
-        self._places = {site: list(weights).index(name) for site, name in layers.items()}
+        self._places = {site: list(weights).index(part) for site, part in layers.items()}
         self._learning_rate = learning_rate
         self._rows: list[Tensor] = []
         self._rates: list[float] = []
@@ -64,9 +64,12 @@ class LayerLengths:
 
 
 class _Weight:
-    """The weight of one layer, and the parameters behind it: itself, or those that it is computed from."""
+    """The weight of one layer, or some of its rows, and the parameters behind it.
 
-    def __init__(self, model: nn.Module, name: str) -> None:
+    These are the weight itself, or those that it is computed from.
+    """
+
+    def __init__(self, model: nn.Module, name: str, rows: tuple[int, int] | None) -> None:
         modules = dict(model.named_modules())
         # A cell has several weights, and its neighbours name one; other layers are named.
         owner, _, weight = (name, "", "weight") if name in modules else name.rpartition(".")
@@ -76,7 +79,8 @@ class _Weight:
             self.parameters = [modules[owner].get_parameter(weight)]
         else:
             self.parameters = list(self._computed.parameters())
-        self.used = self.parameters[0].detach()
+        self._rows = slice(*rows) if rows else slice(None)
+        self.used = self._part(self.parameters[0].detach())
 
     def hook(self, hooks: ExitStack) -> None:
         """Keep the weight that the step uses: computed once more, spectral norm would move on its estimate."""
@@ -89,4 +93,10 @@ class _Weight:
 
     def gradients(self) -> list[Tensor]:
         """NaN for a parameter that has none."""
-        return [each.new_full((), torch.nan) if each.grad is None else each.grad for each in self.parameters]
+        return [
+            each.new_full((), torch.nan) if each.grad is None else self._part(each.grad)
+            for each in self.parameters
+        ]
+
+    def _part(self, values: Tensor) -> Tensor:
+        return values if self._computed is not None else values[self._rows]

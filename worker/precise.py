@@ -58,14 +58,15 @@ def generators_kept(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def batch_statistics(model: nn.Module, norms: Sequence[RunningNorm]) -> Iterator[None]:
+def batch_statistics(model: nn.Module, norms: Sequence[RunningNorm], *, thaw: bool = True) -> Iterator[None]:
     """Normalize by batch statistics with everything else in eval mode: no dropout, no noise, no average moved.
 
-    In frozen norms too, whose train mode no longer does. The one noise that stays is what the hidden state of a
-    recurrent layer begins with (`models.cells`), where otherwise there would be no batch statistics to
-    normalize by.
+    In frozen norms too, whose train mode no longer does; not with `thaw` false, for the function that trains.
+    The one noise that stays is what the hidden state of a recurrent layer begins with (`models.cells`), where
+    otherwise there would be no batch statistics to normalize by.
     """
-    with _modes_kept(model), _switched(norms, noise=False, frozen=False):
+    thawed = {"frozen": False} if thaw else {}
+    with _modes_kept(model), _switched(norms, noise=False, **thawed):
         model.eval()
         for norm in norms:
             norm.train()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from db.spec.job import JobSpec
 from db.spec.recalibration import Recalibration
 from models.memory import eval_batch
 from models.norms.base import RunningNorm
-from models.shapes import layers, sites
+from models.shapes import largest_output, sites
 from worker import precise
 from worker.data.batches import FIXED_SEED, Data, Samples
 from worker.data.cache import CachedData
@@ -95,7 +94,7 @@ def _batch_size(spec: JobSpec, request: Recalibration) -> int:
     """Samples of a forward pass; where nothing depends on them, as many as an evaluation takes."""
     if request.batch_size is not None or request.mode == "batch":
         return request.batch_size or spec.batch_size
-    return eval_batch(max(prod(layer.output) for layer in layers(spec.blueprint())))
+    return eval_batch(largest_output(spec.blueprint()))
 
 
 def _chosen(spec: JobSpec, data: Data, request: Recalibration, inputs: Inputs | None) -> Samples:

@@ -1,7 +1,6 @@
 """One attempt in its own process: everything is built from the spec, trained, and its end is written."""
 
 import logging
-from math import prod
 
 import torch
 from pydantic import ValidationError
@@ -19,7 +18,7 @@ from db.store import Store
 from models.build import build
 from models.memory import eval_batch
 from models.norms.running import RunningAverages
-from models.shapes import layers
+from models.shapes import largest_output
 from worker.child import Orders, Stop
 from worker.conclusion import End, with_diagnosis
 from worker.data import batches, cache
@@ -117,7 +116,7 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
     averages = RunningAverages(model.modules())
     optimizer = make_optimizer(spec.optimizer, model)
     objective = OBJECTIVES[spec.dataset.info.task](spec.loss.reduction)
-    largest = max(prod(layer.output) for layer in layers(blueprint))
+    most_samples = eval_batch(largest_output(blueprint))
     return Run(
         plan=make_plan(spec),
         data=data,
@@ -127,7 +126,7 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
         optimizer=optimizer,
         averages=averages,
         objective=objective,
-        probes=make_probes(spec.probes, data, order, eval_batch(largest)),
+        probes=make_probes(spec.probes, data, order, most_samples),
         ema=None if spec.ema is None else Ema(model, decay=spec.ema.decay, use_buffers=spec.ema.use_buffers),
         recorder=StepRecorder(objective, spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
         statistics=SiteStatistics(
@@ -139,7 +138,7 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
             objective,
             batch_size=spec.batch_size,
             modes=spec.evaluate.modes,
-            eval_batch=eval_batch(largest),
+            eval_batch=most_samples,
             population=spec.evaluate.population,
             order=order,
         ),

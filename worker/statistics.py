@@ -203,8 +203,8 @@ class SiteStatistics:
                 SiteRows(
                     site=name,
                     steps=steps,
-                    moments=_first(len(steps), moments | details.get(name, {})),
-                    percentiles=_first(len(steps), percentiles),
+                    moments=_leading(len(steps), moments | details.get(name, {})),
+                    percentiles=_leading(len(steps), percentiles),
                 )
             )
         self._clear({name: [] for name in self._moments})
@@ -233,5 +233,5 @@ def _drift_of_fixed(moments: Mapping[str, Tensor], values: Tensor) -> dict[str, 
     return {column: each.to(moments["train.var"].dtype) for column, each in found.items()}
 
 
-def _first(rows: int, columns: Columns) -> Columns:
+def _leading(rows: int, columns: Columns) -> Columns:
     return {name: values[:rows] for name, values in columns.items()}

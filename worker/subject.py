@@ -46,8 +46,9 @@ class Subject:
         sites = norms_by_site(model)
         self.running = {name: norm for name, norm in sites.items() if isinstance(norm, RunningNorm)}
         self.norms = list(self.running.values())
-        #: Of each running norm, once they are estimated.
+        #: Of each running norm, once they are estimated; and those that its running averages are compared with.
         self.populations: Sequence[Population] = []
+        self.references: Sequence[Population] = []
         #: Of batches as the job draws them, and of shuffled ones.
         self.means = {"job": BatchMeans(self.norms), "shuffled": BatchMeans(self.norms)}
         self._test, self._train = InputMoments(sites), InputMoments(sites)
@@ -61,8 +62,8 @@ class Subject:
     def drifts(self) -> Findings:
         """How far the running averages are from the population statistics, where these are estimated."""
         return {
-            name: drift_of(norm, norm.stored_moments(), population)
-            for (name, norm), population in zip(self.running.items(), self.populations, strict=False)
+            name: drift_of(norm, norm.stored_moments(), reference)
+            for (name, norm), reference in zip(self.running.items(), self.references, strict=False)
         }
 
     def findings(self) -> Findings:
@@ -70,8 +71,9 @@ class Subject:
         found: Findings = {name: {} for name in self._sites}
         for name, values in self.drifts().items():
             found[name] |= values
-        for (name, norm), population in zip(self.running.items(), self.populations, strict=False):
-            noise = {order: means.noise(norm, population) for order, means in self.means.items()}
+        estimates = zip(self.populations, self.references, strict=True)
+        for (name, norm), (population, reference) in zip(self.running.items(), estimates, strict=False):
+            noise = {order: means.noise(norm, reference) for order, means in self.means.items()}
             found[name] |= _named("population", population)
             found[name] |= _named("noise", {order: value for order, value in noise.items() if value is not None})
         for name in self._sites if self._watched else ():

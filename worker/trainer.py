@@ -114,15 +114,15 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
             run.averages.freeze()
         probed = train_step(run, step, parts)
         speed.count(sum(map(len, parts)))
-        if probed is not None:
-            with speed.paused():
-                run.probes.measure(step, probed)
         last = step == plan.steps
         if step == 1:
             reporter.first_step()
-        if run.recorder.is_full() or last:
-            reporter.progress(step, epoch, speed.samples_per_second())
+        if run.recorder.is_full() or last or probed is not None:
             flush(run, reporter)
+            reporter.progress(step, epoch, speed.samples_per_second())
+        if probed is not None:
+            with speed.paused():
+                run.probes.measure(step, probed)
         if step % plan.evaluate_every == 0 or last:
             flush(run, reporter)
             now = speed.samples_per_second()
@@ -183,9 +183,10 @@ def flush(run: Run, reporter: Reporter) -> None:
     if train_rows.steps:
         reporter.metrics("train", train_rows.steps, train_rows.series)
     diverged = train_rows.diverged
-    for rows in run.statistics.flush(last_step=diverged.step if diverged else None):
+    last_step = diverged.step if diverged else None
+    for rows in run.statistics.flush(last_step=last_step):
         reporter.statistics(rows.site, rows.steps, rows.moments, rows.percentiles)
-    for row in run.probes.flush():
+    for row in run.probes.flush(last_step=last_step):
         reporter.probe(row.name, row.step, row.values)
     if diverged is not None:
         raise diverged

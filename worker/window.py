@@ -17,7 +17,7 @@ WINDOW = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batches:
+class BatchMoments:
     """Moments of consecutive batches of one norm, in float64 and on the host.
 
     A batch may be normalized in parts. means, variances: (parts, C), the variances biased; values: (parts), how
@@ -99,7 +99,7 @@ def window_sums(rows: Tensor, width: int) -> Tensor:
 
 
 def drift_and_noise(
-    norm: RunningNorm, batches: Batches, stored: Mapping[str, Tensor], rows: Sequence[int]
+    norm: RunningNorm, batches: BatchMoments, stored: Mapping[str, Tensor], rows: Sequence[int]
 ) -> dict[str, Tensor]:
     """Columns of a norm at some of the batches: (rows, C) each.
 
@@ -128,21 +128,21 @@ def is_unbiased(norm: RunningNorm) -> bool:
     return "var" in norm.MOMENTS
 
 
-def batches_of(norm: RunningNorm, moments: Mapping[str, Tensor], values: Tensor) -> Batches | None:
+def batches_of(norm: RunningNorm, moments: Mapping[str, Tensor], values: Tensor) -> BatchMoments | None:
     """Batches of which the scratch buffers held `moments`, (batches, C) each; none if these tell no variance."""
     var = norm.variance(moments)
     if var is None or "mean" not in moments:
         return None
     if is_unbiased(norm):
         var = var * biased(values)
-    return Batches(means=moments["mean"], variances=var, values=values, parts=[1] * len(values))
+    return BatchMoments(means=moments["mean"], variances=var, values=values, parts=[1] * len(values))
 
 
-def batches_in_parts(found: Sequence[tuple[Sequence[int], Tensor]]) -> Batches:
+def batches_in_parts(found: Sequence[tuple[Sequence[int], Tensor]]) -> BatchMoments:
     """Batches as `RunningNorm.latest_batches` gives them."""
     values = torch.tensor([count for counts, _ in found for count in counts], dtype=torch.float64)
     means, unbiased = torch.cat([moments for _, moments in found], dim=1).cpu().double()
-    return Batches(
+    return BatchMoments(
         means=means,
         variances=unbiased * biased(values),
         values=values,

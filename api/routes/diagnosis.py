@@ -18,8 +18,9 @@ def read_diagnosis(job_id: JobId, service: ServiceDep) -> Response:
     """Findings with evidence and advice, and everything that was checked; made anew from what is recorded."""
     with service.database.read() as session:
         try:
-            found = DiagnosisOut.of(diagnosis(session, job_id))
+            found = diagnosis(session, job_id)
         except ValidationError as error:
             raise not_taken_any_more(error) from error
+    answer = DiagnosisOut.of(found).model_dump()
     # Numbers that are not finite become words.
-    return Response(to_json(found.model_dump(), inf_nan_mode="strings"), media_type="application/json")
+    return Response(to_json(answer, inf_nan_mode="strings"), media_type="application/json")

@@ -7,19 +7,18 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Query, Response
-from pydantic import ValidationError
-from pydantic_core import to_json
 
 from api.deps import AfterCursor, JobId, MaxPoints, ServiceDep, Step
+from api.numbers import numbers
 from api.problems import FieldError, ProblemError, suggest
 from api.schemas.records import MetricsOut, StatisticsOut
+from api.stored import spec_of
 from api.strict import StrictRoute
 from db import jobs, metrics, statistics
 from db.cursor import LAST_STEP
 from db.metrics import MetricsPage, MetricsQuery
 from db.spec.job import JobSpec, units_to_record
 from db.statistics import StatisticsQuery
-from db.tables import Job
 from models.neighbours import neighbours
 from models.shapes import Site, sites
 
@@ -29,13 +28,6 @@ GROUPS = ("drift", "noise", "affine", "population")
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["records"], route_class=StrictRoute)
 
 Names = Annotated[str | None, Query(max_length=10_000, description="Comma-separated; all if not given.")]
-
-
-def _numbers(page: dict[str, Any]) -> Response:
-    # Bytes made here: a model of a hundred thousand numbers would be checked one by one.
-    # Numbers that are not finite become "NaN", "Infinity" and "-Infinity".
-    body = to_json({k: v for k, v in page.items() if v is not None}, inf_nan_mode="strings")
-    return Response(body, media_type="application/json")
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"model": MetricsOut}})
@@ -56,7 +48,7 @@ def read_metrics(
     with service.database.read() as session:
         jobs.get(session, job_id)
         page = metrics.read(session, job_id, query)
-    return _csv(page) if "text/csv" in accept else _numbers(asdict(page))
+    return _csv(page) if "text/csv" in accept else numbers(asdict(page))
 
 
 def _split(text: str | None) -> list[str]:
@@ -88,7 +80,7 @@ def read_statistics(
     """Per site and recorded step: moments in train mode and in eval mode, percentiles of the output."""
     with service.database.read() as session:
         job = jobs.get(session, job_id)
-        spec = _spec_of(job)
+        spec = spec_of(job)
         known = _wanted_sites(spec, _split(site))
         query = StatisticsQuery(
             sites=list(known),
@@ -106,7 +98,7 @@ def read_statistics(
         name: record | nothing | _with_names(page["sites"].get(name, {}), record)
         for name, record in _descriptions(spec, known).items()
     }
-    return _numbers(page)
+    return numbers(page)
 
 
 def _wanted_sites(spec: JobSpec, names: list[str]) -> dict[str, Site]:
@@ -116,21 +108,6 @@ def _wanted_sites(spec: JobSpec, names: list[str]) -> dict[str, Site]:
             near = suggest(name, list(known))
             raise _bad_query("site", "unknown_site", "The network has no such site.", list(known), near)
     return {name: site for name, site in known.items() if not names or name in names}
-
-
-def _spec_of(job: Job) -> JobSpec:
-    """The job's spec; one of an earlier installation may not be taken any more."""
-    try:
-        return JobSpec.model_validate(job.resolved)
-    except ValidationError as error:
-        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-        raise ProblemError(
-            409,
-            "spec_not_taken_any_more",
-            "The job's spec is not taken any more",
-            f"Its sites follow from a spec that this installation does not take: {reason} Install the packages "
-            "that it was submitted with.",
-        ) from error
 
 
 def _descriptions(spec: JobSpec, known: dict[str, Site]) -> dict[str, dict[str, Any]]:

@@ -85,3 +85,8 @@ class Dataset(Part):
     def train_samples(self) -> int:
         """Training samples that the job sees."""
         return min(self.train_limit or self.info.train_samples, self.info.train_samples)
+
+    @property
+    def test_samples(self) -> int:
+        """Test samples that the job is evaluated on."""
+        return min(self.test_limit or self.info.test_samples, self.info.test_samples)

@@ -36,7 +36,8 @@ class Landscape(ProbePart):
     points: Annotated[int, Field(strict=True, ge=2, le=100)] = 8
     """Steps that are tried, evenly spaced between their logarithms; each is a forward and a backward pass."""
     largest_step: PositiveFloat | None = 0.4
-    """Larger steps than this, learning rate and multiple taken together, are cut to it; null for no limit."""
+    """Where learning rate times `high` is more than this, all steps are shortened by one factor, so that this is
+    the largest and the range keeps its ratio; null for no limit."""
 
 
 class CovariateShift(ProbePart):

@@ -11,6 +11,8 @@ from models.shapes import sites
 
 #: Wu & Johnson 2021 (arXiv 2105.07576), section 3: from so many samples on, more hardly change anything.
 ENOUGH_SAMPLES = 1000
+#: One has no variance.
+LEAST_SAMPLES = 2
 
 
 class RecalibrationData(Part):
@@ -27,7 +29,7 @@ class Recalibration(Part):
     mode: Literal["batch", "sequential"] = "sequential"
     """Layer by layer in eval mode, which is exact for every layer and takes a pass for each; or in one pass with
     batch statistics (Wu & Johnson 2021, arXiv 2105.07576)."""
-    samples: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 10_000
+    samples: Annotated[int, Field(strict=True, ge=LEAST_SAMPLES, le=1_000_000)] = 10_000
     """Take at most so many, the same fixed choice every time; 1,000 to 10,000 suffice."""
     batch_size: Annotated[Count, Field(ge=2)] | None = None
     """Samples of a forward pass. Null: with mode batch the job's own, as it is what normalization sees there; else
@@ -44,6 +46,11 @@ def why_nothing_to_recalibrate(spec: JobSpec) -> str | None:
     if not getattr(spec.norm, "track", True):
         return "has 'track' false and keeps no running averages"
     return None if sites(spec.blueprint()) else "has no site in its network"
+
+
+def own_samples(spec: JobSpec) -> dict[str, int]:
+    """How many samples the job's own data have, by source."""
+    return {"train": spec.dataset.train_samples, "test": spec.dataset.test_samples}
 
 
 def warnings(request: Recalibration, spec: JobSpec, *, step: int, inputs: int | None) -> list[SpecWarning]:
@@ -73,10 +80,7 @@ _ADAPTED = {
 
 
 def _few_samples(request: Recalibration, spec: JobSpec, inputs: int | None) -> SpecWarning | None:
-    data = spec.dataset
-    tested = min(data.test_limit or data.info.test_samples, data.info.test_samples)
-    available = inputs or (tested if request.data.source == "test" else data.train_samples)
-    used = min(request.samples, available)
+    used = min(request.samples, inputs or own_samples(spec)[request.data.source])
     if used >= ENOUGH_SAMPLES:
         return None
     message = f"{used} samples leave noise in the statistics; {ENOUGH_SAMPLES:,} or more are advised."

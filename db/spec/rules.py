@@ -188,7 +188,7 @@ def _check_test_set(spec: "JobSpec", site: Site) -> None:
     The training subset on which the modes are compared holds two samples, or a whole batch.
     """
     least, available = norms()[site.norm].values_per_channel, spec.dataset.info.test_samples
-    samples = min(spec.dataset.test_limit or available, available)
+    samples = spec.dataset.test_samples
     if not getattr(spec.norm, "track", True) and samples * site.positions < least:
         raise spec_error(
             "one_value_per_channel",

@@ -31,6 +31,8 @@ BASE: Spec = {
 PLANTED_AT = 200
 #: Steps after which statistics are frozen, where they are.
 FROZEN_AFTER = 150
+#: The input that stands still, where one does.
+STILL = 3
 #: The averaged model's share of its past, short enough for a job of 300 steps.
 DECAY = 0.9
 
@@ -115,21 +117,27 @@ def forget_statistics(run: Run) -> Run:
     return replace(run, ema=_StaleEma(run.model, decay=DECAY, use_buffers=False))
 
 
+def still_channel(data: CachedData) -> CachedData:
+    """One of the inputs never changes, as a sensor that is out of order."""
+    arrays = data.arrays
+    inputs = {name: getattr(arrays, name).copy() for name in ("train_inputs", "test_inputs")}
+    for values in inputs.values():
+        values[:, STILL] = 1
+    return replace(data, arrays=replace(arrays, **inputs))
+
+
 def other_test_data(data: CachedData) -> CachedData:
     """The test images are dark on light, those of training light on dark."""
     images = data.arrays.test_inputs
     return replace(data, arrays=replace(data.arrays, test_inputs=images.max() - images))
 
 
-def perceptron(*, norm_first: bool = False, bias: bool | None = None) -> Spec:
-    """A network declared layer by layer, with a norm of the inputs or with biases that are asked for."""
+def perceptron(*first: Spec, bias: bool | None = None) -> Spec:
+    """A network declared layer by layer, with some layers before the others or with biases that are asked for."""
     linear = {"name": "linear", "units": 64} | ({} if bias is None else {"bias": bias})
     block: list[Spec] = [linear, {"name": "norm"}, {"name": "activation"}]
-    first: list[Spec] = [{"name": "norm"}] if norm_first else []
-    return {
-        "name": "sequential",
-        "layers": [{"name": "flatten"}, *first, *block, *block, {"name": "linear", "units": 10}],
-    }
+    layers = [*first, {"name": "flatten"}, *block, *block, {"name": "linear", "units": 10}]
+    return {"name": "sequential", "layers": layers}
 
 
 def deep(std: float | None) -> Spec:
@@ -166,10 +174,14 @@ FAULTS = (
     ),
     Fault(title="a running variance overflows", code="variance_overflow", plant=overflow),
     Fault(
-        title="constant input channels",
+        title="an input channel that never changes",
         code="constant_channel",
-        spec={"architecture": perceptron(norm_first=True)},
-        twin={"architecture": perceptron()},
+        spec={
+            "dataset": {"name": "gaussian_linear"},
+            "architecture": perceptron({"name": "norm"}),
+            "optimizer": {"name": "SGD", "lr": 0.02},
+        },
+        change=still_channel,
     ),
     Fault(
         title="a learning rate that kills ReLUs",

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from db import jobs, lease
-from db.datasets import DATASETS, DatasetName
 from db.engine import Database
 from db.lease import Hold
 from db.migrate import upgrade
@@ -30,15 +29,14 @@ LEASE_SECONDS = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Workshop:
-    """An empty installation of the service."""
+    """An installation of the service without any job."""
 
     settings: WorkerSettings
     database: Database
-    cached: CachedData
 
     @staticmethod
     def under(folder: Path) -> "Workshop":
-        """A new one in `folder`, with the bundled data set."""
+        """A new one in `folder`."""
         settings = WorkerSettings(
             home=folder,
             database_url=f"sqlite:///{folder / 'normlab.db'}",
@@ -47,18 +45,18 @@ class Workshop:
         )
         database = Database(settings.database_url)
         upgrade(database)
-        return Workshop(
-            settings=settings, database=database, cached=load_data(settings, DATASETS[DatasetName.DIGITS])
-        )
+        return Workshop(settings=settings, database=database)
 
     def diagnose(self, fault: Fault, seed: int, *, healthy: bool) -> Diagnosis:
         """The diagnosis of the job with the fault, or of its twin, at its end."""
         hold, spec = self._claim(fault.job(seed, healthy=healthy))
-        data = fault.change(self.cached) if fault.change and not healthy else self.cached
+        data = load_data(self.settings, spec.dataset.info)
+        if fault.change and not healthy:
+            data = fault.change(data)
         run = make_run(spec, data, CPU)
         if fault.plant and not healthy:
             run = fault.plant(run)
-        end = self._train(hold, spec, run)
+        end = self._train(hold, spec, run, data)
         with self.database.write() as session:
             end(session, hold)
         with self.database.read() as session:
@@ -74,10 +72,10 @@ class Workshop:
         with self.database.read() as session:
             return hold, JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
 
-    def _train(self, hold: Hold, spec: JobSpec, run: Run) -> End:
+    def _train(self, hold: Hold, spec: JobSpec, run: Run, data: CachedData) -> End:
         reporter = DatabaseReporter(self.database, Store(self.settings.store_url), hold, spec)
         try:
-            reporter.environment(describe(CPU, spec.precision), self.cached.digest)
+            reporter.environment(describe(CPU, spec.precision), data.digest)
             train(run, reporter, reporter.stopped.is_set)
         except Exception as error:  # as a worker: the job fails, and its diagnosis says why
             reporter.close()

@@ -1,5 +1,7 @@
 """Asking for a recalibration: what is refused, what is answered, and what a client sees of a pending file."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -210,7 +212,9 @@ def test_a_value_that_is_no_raw_value_is_refused_with_its_place(http, ended, sto
     assert "at least 0, at most 16" in error["allowed"]
 
 
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "1e400", "[" * 40 + "]" * 40])
+@pytest.mark.parametrize(
+    "text", ["NaN", "1, NaN", "Infinity", "1, -Infinity", "1e400", str(2**63), "9" * 400, "[" * 40 + "]" * 40]
+)
 def test_what_json_does_not_have_is_refused_and_no_fault(http, ended, text):
     body = f'{{"data": {{"source": "inputs", "inputs": [{text}, {text}]}}}}'
     headers = {"Content-Type": "application/json"}
@@ -224,11 +228,45 @@ def test_a_body_of_another_type_is_refused(http, ended):
     assert problem(answer, 415)["code"] == "not_json"
 
 
-def test_too_many_inputs_are_too_large_a_body(http, ended, settings):
-    samples = 2 * settings.max_body_bytes // len(str(INPUTS[0].tolist()))
+def repeated(body_bytes: int) -> bytes:
+    """A body with a sample so many times that it is about so large."""
+    samples = body_bytes // len(str(INPUTS[0].tolist()))
     inputs = np.repeat(INPUTS[:1], samples, axis=0).tolist()
-    answer = http.post(f"/v1/jobs/{ended()}/recalibrate", json={"data": {"source": "inputs", "inputs": inputs}})
+    return json.dumps({"data": {"source": "inputs", "inputs": inputs}}).encode()
+
+
+def in_pieces(body: bytes):
+    return (body[at : at + 65536] for at in range(0, len(body), 65536))
+
+
+@pytest.mark.parametrize("sent", [bytes, in_pieces], ids=["whole", "in pieces"])
+def test_a_body_with_inputs_may_be_larger_than_others(http, ended, settings, sent):
+    body = repeated(2 * settings.max_body_bytes)
+    headers = {"Content-Type": "application/json"}
+    answer = http.post(f"/v1/jobs/{ended()}/recalibrate", content=sent(body), headers=headers)
+    assert answer.status_code == 202, answer.text
+    refused = http.post("/v1/jobs", content=sent(body), headers=headers)
+    assert problem(refused, 413)["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize("sent", [bytes, in_pieces], ids=["whole", "in pieces"])
+def test_too_many_inputs_are_too_large_a_body(http, ended, settings, sent):
+    body = b" " * (settings.max_inputs_bytes + 1)
+    headers = {"Content-Type": "application/json"}
+    answer = http.post(f"/v1/jobs/{ended()}/recalibrate", content=sent(body), headers=headers)
     assert problem(answer, 413)["code"] == "body_too_large"
+
+
+@pytest.mark.parametrize(("source", "others"), [("test", ["train", "inputs"]), ("train", ["test", "inputs"])])
+def test_one_sample_is_too_few(http, ended, source, others):
+    # A single training sample, too, has several values of a channel behind a convolution.
+    network = {"architecture": {"name": "cnn", "channels": [2]}, "batch_size": 1 if source == "train" else 2}
+    job_id = ended({**BATCH, **network, "dataset": {"name": "digits", f"{source}_limit": 1}})
+    (error,) = problem(ask(http, job_id, {"data": {"source": source}}, status=422), 422)["errors"]
+    assert (error["pointer"], error["code"], error["allowed"]) == ("/data/source", "one_sample", others)
+    assert f"dataset.{source}_limit" in error["message"]
+    ask(http, job_id, {"data": {"source": others[0]}})
+    ask(http, job_id, {"data": {"source": "inputs", "inputs": INPUTS.tolist()}})
 
 
 def test_own_inputs_wait_in_the_store_and_not_in_the_row(http, ended, database, store):

@@ -101,5 +101,12 @@ def test_norms_of_a_cell_have_the_weights_whose_products_they_take():
         "gru1.norm_hidden": "gru1.weight_hidden",
         "gru1.norm_hidden_candidate": "gru1.weight_hidden",
     }
+    units = small_network(Architecture.GRU, NormName.LAYER).architecture.hidden[0]
+    assert {site: each.rows for site, each in gru.items()} == {
+        "gru1.norm_input": (0, 2 * units),
+        "gru1.norm_input_candidate": (2 * units, 3 * units),
+        "gru1.norm_hidden": (0, 2 * units),
+        "gru1.norm_hidden_candidate": (2 * units, 3 * units),
+    }
     lstm = neighbours(small_network(Architecture.LSTM, NormName.BATCH).blueprint())
     assert lstm["lstm1.norm_cell"] == Neighbours()

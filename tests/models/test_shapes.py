@@ -1,5 +1,6 @@
 """The torch-free account of a network against the module that is built from it."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from models.kinds.layers import Activation, Flatten, Linear, Norm
 from models.networks.mlp import mlp
 from models.norms.base import Identity
 from models.norms.batch import BatchNorm
-from models.shapes import ShapeError, layers, sites, total_parameters
+from models.shapes import ShapeError, largest_output, layers, sites, total_parameters
 
 sizes = st.integers(1, 9)
 options = st.one_of(
@@ -57,7 +58,9 @@ def outputs_by_name(module: nn.Module, blueprint: Blueprint, batch: int) -> dict
 def test_layers_parameters_and_sites_equal_those_of_the_built_module(blueprint, batch):
     module = build(blueprint)
     account = layers(blueprint)
-    assert {step.name: step.output for step in account} == outputs_by_name(module, blueprint, batch)
+    outputs = outputs_by_name(module, blueprint, batch)
+    assert {step.name: step.output for step in account} == outputs
+    assert largest_output(blueprint) == max(map(math.prod, outputs.values()))
     for step in account:
         held = sum(p.numel() for p in module.get_submodule(step.name).parameters())
         assert (step.name, step.parameters) == (step.name, held)

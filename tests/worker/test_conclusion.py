@@ -57,10 +57,20 @@ def test_a_job_that_diverged_is_told_why_with_its_own_numbers(database, settings
     job = ended(database, settings, architecture=DEEP, norm={"name": "none"}, **record)
     assert (job.status, job.failure_code) == (Status.FAILED, FailureCode.DIVERGED)
     assert "a step of the optimizer is" in job.failure_hint
-    assert re.search(r"it is 0.01; try 0.000\d\)", job.failure_hint)
+    assert "it is 0.01; try 0.001)" in job.failure_hint
     assert "docs/diagnosis.md#exploding_gradients" in job.failure_hint
     (event,) = told(database, job.id)
     assert {"code": "exploding_gradients", "severity": "bad"} in event["findings"]
+
+
+def test_steps_of_adamw_that_are_far_too_long_are_named(database, settings):
+    job = ended(database, settings, optimizer={"name": "AdamW", "lr": 1000.0}, statistics={"every": 5})
+    assert job.failure_code is FailureCode.DIVERGED
+    (times,) = re.findall(r"a step of the optimizer is (\S+) times as long as the weights", job.failure_hint)
+    assert 3e3 < float(times) < 3e4
+    assert re.search(r"it is 1000; try 0.0\d+\)", job.failure_hint)
+    (event,) = told(database, job.id)
+    assert event["summary"].startswith(f"The job failed (diverged at step {job.failure_step}); ")
 
 
 def test_depth_without_a_norm_is_named_where_nothing_was_recorded(database, settings):

@@ -72,7 +72,7 @@ def test_the_landscape_is_that_of_the_definition(norm):
     gradient = flat_gradient(theta, state)
     losses, changes, slopes = [], [], []
     for a in (0.25, 0.5, 1.0, 2.0, 4.0):
-        step = min(a * 0.3, 0.7)
+        step = a * 0.7 / 4.0  # 4 * 0.3 would be more than the largest step
         shapes = [value.shape for value in theta.values()]
         parts = np.split(gradient, np.cumsum([shape.numel() for shape in shapes])[:-1])
         place = {
@@ -95,13 +95,24 @@ def test_the_landscape_is_that_of_the_definition(norm):
     assert found == pytest.approx(expected, rel=1e-10)
 
 
-def test_steps_are_evenly_spaced_between_their_logarithms_cut_and_tried_once():
+def test_steps_are_evenly_spaced_between_their_logarithms():
     probe = Landscape(every=1, low=0.5, high=4.0, points=4, largest_step=0.4)
     assert probe.steps(0.01) == pytest.approx([0.005, 0.01, 0.02, 0.04])
-    assert probe.steps(0.3) == pytest.approx([0.15, 0.3, 0.4])
-    assert probe.steps(10.0) == [0.4]
+    assert probe.steps(0.1) == pytest.approx([0.05, 0.1, 0.2, 0.4])
+
+
+@pytest.mark.parametrize("lr", [0.11, 1.0, 100.0])
+def test_with_a_large_learning_rate_the_range_keeps_its_ratio_below_the_largest_step(lr):
+    probe = Landscape(every=1, low=0.5, high=4.0, points=4, largest_step=0.4)
+    assert probe.steps(lr) == pytest.approx([0.05, 0.1, 0.2, 0.4])
     free = Landscape(every=1, low=0.5, high=4.0, points=4, largest_step=None)
-    assert free.steps(10.0) == pytest.approx([5, 10, 20, 40])
+    assert free.steps(lr) == pytest.approx([0.5 * lr, lr, 2 * lr, 4 * lr])
+
+
+def test_a_landscape_has_a_range_with_a_learning_rate_of_1():
+    found = Landscape(every=1, low=0.5, high=4.0, points=3, largest_step=0.4).measure(step_of(network(), lr=1.0))
+    assert found["loss_max"] > found["loss_min"]
+    assert found["gradient_max"] > found["gradient_min"] > 0
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])

@@ -163,6 +163,17 @@ def test_only_steps_that_are_due_are_copied_and_measured(digits):
     assert Probes().copy(10, torch.nn.Linear(1, 1)) is None
 
 
+def test_rows_after_the_last_step_that_counts_are_not_told(digits):
+    run = make_run(digits, architecture=RELU, norm={"name": "batch"})
+    run.model.train()
+    for last_step, told in ((None, [1, 2, 3]), (2, [1, 2])):
+        probes = Probes([CovariateShift(every=1)])
+        for step in (1, 2, 3):
+            probes.measure(step, state_of(run))
+        assert [row.step for row in probes.flush(last_step=last_step)] == told
+        assert probes.flush() == []
+
+
 def test_measurements_of_a_bfloat16_job_are_those_of_float32(digits):
     changes = {"steps": 1, "architecture": RELU, "probes": EVERY[:1], "norm": {"name": "batch"}}
     rows = [trained(digits, precision=name, **changes)[1].probes["landscape"] for name in ("float32", "bfloat16")]

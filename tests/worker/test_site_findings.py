@@ -44,6 +44,18 @@ def evaluator_of(run: Run, **changes) -> Evaluator:
     return Evaluator(run.model, options.pop("data", run.data), run.objective, **options)
 
 
+def test_a_cells_averages_are_compared_with_what_began_with_noise_as_they_did(digits):
+    """Exact statistics are those of eval mode, whose hidden state begins at 0."""
+    run, _ = trained(digits, architecture={"name": "lstm", "hidden": [8]}, norm={"name": "batch"}, steps=200)
+    by_batch, exact = (
+        evaluator_of(run, population=population).evaluate().sites["lstm1.norm_hidden"]
+        for population in ("batch", "sequential")
+    )
+    assert not np.allclose(by_batch["population.var"], exact["population.var"], rtol=0.05)
+    for name in ("drift.delta", "drift.rho", "noise.job"):
+        np.testing.assert_allclose(exact[name], by_batch[name], rtol=1e-6)
+
+
 @pytest.mark.parametrize("population", ["batch", "sequential"])
 def test_the_first_norms_numbers_are_those_of_its_inputs_on_the_subset(digits, population):
     run, _ = trained(

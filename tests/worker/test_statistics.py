@@ -17,6 +17,7 @@ from worker.statistics import SiteRows
 
 PERCENTILES = (0.0, 12.5, 50.0, 85.0, 100.0)
 UNITS = {"norm1": [4, 0], "norm2": [1]}
+TOLERANCES = [(torch.float32, {"rtol": 1e-5, "atol": 1e-6}), (torch.float64, {"rtol": 1e-10, "atol": 1e-12})]
 
 
 def network(norm: NormName) -> Blueprint:
@@ -34,9 +35,10 @@ def recorded(norm: NormName, units=UNITS, percentiles: Sequence[float] = PERCENT
     return Recording(network(norm), units=units, percentiles=percentiles, **changes)
 
 
+@pytest.mark.parametrize(("dtype", "close"), TOLERANCES, ids=str)
 @pytest.mark.parametrize("norm", [NormName.NONE, NormName.BATCH])
-def test_train_moments_are_those_of_what_each_site_took(norm):
-    recording = recorded(norm)
+def test_train_moments_are_those_of_what_each_site_took(norm, dtype, close):
+    recording = recorded(norm, dtype=dtype)
     rows = recording.steps([9, 10, 11])
     assert list(rows) == ["norm1", "norm2"]
     for name, site in rows.items():
@@ -44,8 +46,8 @@ def test_train_moments_are_those_of_what_each_site_took(norm):
         for index, (x,) in enumerate(recording.inputs[name]):
             taken = by_channel(x)
             mean, biased = taken.mean(axis=0), taken.var(axis=0)
-            np.testing.assert_allclose(site.moments["train.mean"][index], mean, rtol=1e-6, atol=1e-6)
-            np.testing.assert_allclose(site.moments["train.var"][index], biased, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(site.moments["train.mean"][index], mean, **close)
+            np.testing.assert_allclose(site.moments["train.var"][index], biased, **close)
 
 
 def test_eval_moments_are_the_running_averages_as_stored_after_the_step():
@@ -62,15 +64,16 @@ def test_a_site_without_a_norm_has_no_eval_moments():
     assert all(set(site.moments) == {"train.mean", "train.var"} for site in rows.values())
 
 
+@pytest.mark.parametrize(("dtype", "close"), TOLERANCES, ids=str)
 @pytest.mark.parametrize("norm", [NormName.NONE, NormName.BATCH])
-def test_percentiles_are_numpys_linear_ones_of_the_chosen_units_output(norm):
-    recording = recorded(norm)
+def test_percentiles_are_numpys_linear_ones_of_the_chosen_units_output(norm, dtype, close):
+    recording = recorded(norm, dtype=dtype)
     for name, site in recording.steps([9, 10, 11]).items():
         assert list(site.percentiles) == ["0", "12.5", "50", "85", "100"]
         for index, (given,) in enumerate(recording.outputs[name]):
             expected = np.percentile(by_channel(given)[:, UNITS[name]], PERCENTILES, axis=0, method="linear")
             found = np.stack([values[index] for values in site.percentiles.values()])
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(found, expected, **close)
 
 
 @pytest.mark.parametrize("pending", [1, 50, 10**6])

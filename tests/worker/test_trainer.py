@@ -172,6 +172,19 @@ def test_records_of_a_diverged_run_end_with_it(digits):
     assert recorded == list(range(1, error.step + 1))
 
 
+def test_the_progress_of_a_diverged_run_does_not_go_beyond_its_end(digits):
+    error, reporter = diverging(digits)
+    assert error.step < 50
+    assert all(step <= error.step for step, _, _ in reporter.progresses)
+
+
+def test_the_probes_of_a_diverged_run_end_with_it(digits):
+    error, reporter = diverging(digits, probes=[{"name": "landscape", "every": 1, "points": 2}])
+    steps = [step for step, _ in reporter.probes["landscape"]]
+    assert steps[0] == 1
+    assert max(steps) <= error.step < 50
+
+
 @pytest.mark.parametrize("weight_decay", [0.0, 1e36])
 def test_a_state_that_is_not_finite_is_never_saved(digits, weight_decay):
     _, reporter = diverging(digits, weight_decay, checkpoint={"every": 1}, evaluate={"every": 50})

@@ -12,7 +12,7 @@ from tests.worker.recording import Recording, by_channel
 from worker.window import WINDOW, window_sums
 
 FLOAT32 = {"rtol": 1e-4, "atol": 2e-5}
-FLOAT64 = {"rtol": 1e-9, "atol": 1e-10}
+FLOAT64 = {"rtol": 1e-10, "atol": 1e-10}
 
 RUNNING = [
     ("mlp", "batch", {}),

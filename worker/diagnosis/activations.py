@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from db.spec.lints.base import Severity
-from worker.diagnosis.evidence import Evidence
+from worker.diagnosis.evidence import Evidence, Floats, SiteEvidence
 from worker.diagnosis.findings import Finding, NotChecked
 from worker.diagnosis.words import at, percent
 
@@ -86,23 +86,48 @@ def _units(
     )
 
 
-def scale_near_zero(evidence: Evidence) -> Iterable[Finding]:
-    """Channels that a norm has switched off."""
-    shares: dict[str, float] = {}
-    for site, scales in evidence.newest("affine.gamma"):
-        size = np.abs(scales)
-        shares[site.name] = float((size < NEGLIGIBLE * np.median(size)).mean())
-    if not shares:
+def scales(evidence: Evidence) -> Iterable[Finding]:
+    """Channels that a norm has switched off, and scales that are no numbers any more."""
+    sizes = {site.name: np.abs(gamma) for site in evidence.sites if (gamma := _newest_scales(site)) is not None}
+    if not sizes:
         raise NotChecked("No scales have been recorded: the norm has none, or no step was recorded yet.")
-    names = tuple(name for name, share in shares.items() if share > 0)
-    if names:
-        worst = max(names, key=shares.__getitem__)
+    broken = _some({name: 1 - float(np.isfinite(size).mean()) for name, size in sizes.items()})
+    if broken:
+        names, worst, share = broken
+        yield Finding(
+            code="scale_not_finite",
+            severity=Severity.BAD,
+            sites=names,
+            evidence={"share": share},
+            explanation=f"At {at(names)} scales of the norm are not finite: those of {percent(share)} of the "
+            f"channels of {worst}. The network has no output any more.",
+            advice=f"Lower optimizer.lr (it is {evidence.spec.optimizer.lr:g}), or take precision 'float32'.",
+        )
+    known = {name: size for name, size in sizes.items() if np.isfinite(size).any()}
+    off = _some({name: float((size < NEGLIGIBLE * np.nanmedian(size)).mean()) for name, size in known.items()})
+    if off:
+        names, worst, share = off
         yield Finding(
             code="scale_near_zero",
             severity=Severity.INFO,
             sites=names,
-            evidence={"share": shares[worst], "limit": NEGLIGIBLE},
-            explanation=f"At {at(names)} the norm has switched channels off: the scales of "
-            f"{percent(shares[worst])} of the channels of {worst} are below a hundredth of the median.",
-            advice="Such channels can be pruned without a change of the outputs; a narrower network may do.",
+            evidence={"share": share, "limit": NEGLIGIBLE},
+            explanation=f"At {at(names)} the norm has switched channels off: the scales of {percent(share)} of "
+            f"the channels of {worst} are below a hundredth of the median. Such a channel is all but "
+            "constant, its shift (beta).",
+            advice="Such channels can be pruned and their constants folded into the next layer; that hardly "
+            "changes the outputs. A narrower network may do.",
         )
+
+
+def _newest_scales(site: SiteEvidence) -> Floats | None:
+    """The last recorded row; unlike `SiteEvidence.newest` also where nothing of it is a number."""
+    rows = site.columns.get("affine.gamma")
+    return rows[-1] if rows is not None and rows.size else None
+
+
+def _some(shares: Mapping[str, float]) -> tuple[tuple[str, ...], str, float] | None:
+    """The sites with a share above 0, the worst of them and its share; none if there is no such site."""
+    names = tuple(name for name, share in shares.items() if share > 0)
+    worst = max(names, key=shares.__getitem__, default="")
+    return (names, worst, shares[worst]) if names else None

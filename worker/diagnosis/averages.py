@@ -58,11 +58,9 @@ def ema_statistics(evidence: Evidence) -> Iterable[Finding]:
         if ema.use_buffers
         else "which are those of the weights that are trained (ema.use_buffers is false)"
     )
-    other = "" if ema.use_buffers else "; or set ema.use_buffers to true"
     yield from about(
         found,
         code="ema_statistics",
         what=f"the averaged weights do not go with the averaged model's stored statistics, {kept}",
-        advice='POST /v1/jobs/{id}/recalibrate with {"weights": "ema"} gives them statistics of their own (as '
-        f"torch's update_bn does){other}.",
+        advice='POST /v1/jobs/{id}/recalibrate with {"weights": "ema"} gives them statistics of their own.',
     )

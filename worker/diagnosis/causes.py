@@ -40,8 +40,9 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "generalization_gap": ("test_shift",),
     "variance_overflow": ("dead_units",),
     "constant_channel": ("dead_units",),
-    "vanishing_gradients": ("dead_units", "saturated_units"),
+    "vanishing_gradients": ("dead_units", "saturated_units", "two_values_per_channel", "statistic_noise"),
     "exploding_gradients": ("standardized_alone",),
+    "scale_not_finite": ("exploding_gradients",),
 }
 
 

@@ -12,13 +12,24 @@ CONSTANT = 10.0
 ROUNDING = 1e-5
 
 
-def variances(read: Callable[[str], Floats | None], group: str) -> Floats | None:
-    """A site's variances: as they are kept, or the squares of the deviations or scales that a norm keeps."""
+def eps_of(evidence: Evidence) -> float:
+    """What the norm adds to a variance or scale; 0 where it adds nothing, or (`rms`) what the number type says."""
+    eps: float | None = getattr(evidence.spec.norm, "eps", None)
+    return eps or 0.0
+
+
+def variances(read: Callable[[str], Floats | None], group: str, eps: float = 0.0) -> Floats | None:
+    """A site's variances: as they are kept, or by the deviations or scales that a norm keeps.
+
+    `eps` is what such a deviation's square holds beside the variance, as that of batch renormalization does.
+    """
     variance = read(f"{group}.var")
     if variance is not None:
         return variance
-    scale = read(f"{group}.std")
-    scale = read(f"{group}.scale") if scale is None else scale
+    deviation = read(f"{group}.std")
+    if deviation is not None:
+        return np.maximum(np.square(deviation) - eps, 0.0)
+    scale = read(f"{group}.scale")
     return None if scale is None else np.square(scale)
 
 
@@ -30,14 +41,14 @@ def varying(evidence: Evidence, site: SiteEvidence, values: Floats | None) -> Fl
     """
     if values is None:
         return None
-    least = CONSTANT * getattr(evidence.spec.norm, "eps", 0.0)
+    eps = eps_of(evidence)
     kept = np.isfinite(values)
     for read, group in ((site.evaluated, "population"), (site.newest, "eval"), (site.newest, "train")):
-        variance, mean = variances(read, group), read(f"{group}.mean")
+        variance, mean = variances(read, group, eps), read(f"{group}.mean")
         # A norm of groups or samples has other moments than those of channels.
         if variance is not None and variance.shape == values.shape:
             rounding = 0.0 if mean is None else np.square(ROUNDING * mean)
-            kept = variance > np.maximum(least, rounding)
+            kept = variance > np.maximum(CONSTANT * eps, rounding)
             break
     chosen = values[kept & ~np.isnan(values)]
     return chosen if chosen.size else None

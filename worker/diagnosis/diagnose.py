@@ -18,4 +18,5 @@ def diagnose(evidence: Evidence) -> Diagnosis:
         checked=tuple(check for _, check in applied),
         step=evidence.step,
         final=evidence.final,
+        failure=evidence.failure,
     )

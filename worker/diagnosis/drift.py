@@ -6,7 +6,6 @@ from math import sqrt
 
 import numpy as np
 
-from db.spec.lints import averages
 from db.spec.lints.base import Severity
 from worker.diagnosis.channels import varying
 from worker.diagnosis.evidence import Evidence, SiteEvidence
@@ -114,14 +113,14 @@ def effective_values(evidence: Evidence, site: SiteEvidence) -> float:
 def statistic_noise(evidence: Evidence, site: SiteEvidence) -> float | None:
     """Std_B(mu_B) / sigma over what is normalized together, root mean square over channels.
 
-    Measured with frozen weights by the last evaluation, or else between the batches before the last recorded step.
+    Measured with frozen weights by the last evaluation, or else between the batches before the last recorded step;
+    of ghost batch norm both are those of a chunk.
     """
     values = site.evaluated("noise.job")
     values = varying(evidence, site, site.newest("noise.mean") if values is None else values)
     if values is None:
         return None
-    # Of chunks that are normalized by themselves the record holds the mean over the batch, which is calmer.
-    return sqrt(float(np.square(values).mean()) * averages.chunks(evidence.spec))
+    return sqrt(float(np.square(values).mean()))
 
 
 def batches_of_population(evidence: Evidence) -> float:

@@ -111,8 +111,7 @@ class Evidence:
     @cached_property
     def test_samples(self) -> int:
         """Test samples that the job is evaluated on."""
-        available = self.spec.dataset.info.test_samples
-        return min(self.spec.dataset.test_limit or available, available)
+        return self.spec.dataset.test_samples
 
     def values(self, site: Site) -> int:
         """Values of each channel that are normalized together in train mode."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from db.lease import Failure
 from db.spec.lints.base import Severity
 
 #: Where each finding's code has a section.
@@ -42,12 +43,16 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at, or that could not be: then `reason` says why."""
+    """One thing that was looked at, or that could not be: then `reason` says why.
+
+    `of_spec` says that nothing recorded was needed.
+    """
 
     check: str
     codes: tuple[str, ...]
     status: CheckStatus
     reason: str | None = None
+    of_spec: bool = False
 
 
 class NotChecked(Exception):
@@ -58,27 +63,36 @@ class NotChecked(Exception):
 class Diagnosis:
     """Findings, the worst first and what follows from one behind it; and everything that was looked at.
 
-    `final` is false while the job may still record more.
+    `final` is false while the job may still record more; `failure` is what ended it, if it failed.
     """
 
     findings: tuple[Finding, ...]
     checked: tuple[Check, ...]
     step: int
     final: bool
+    failure: Failure | None = None
 
     @property
     def summary(self) -> str:
         """One honest sentence."""
-        passed, found, missing = (self._count(status) for status in CheckStatus)
-        rest = f"{missing} of {len(self.checked)} checks lacked their numbers"
+        if self.failure is None:
+            return f"At step {self.step}{self._result('nothing was found that needs mending')}."
+        at = "" if self.failure.step is None else f" at step {self.failure.step}"
+        said = self._result("nothing was found that explains it").lstrip(": ")
+        return f"The job failed ({self.failure.code}{at}); {said}."
+
+    def _result(self, nothing: str) -> str:
+        """What was found, or `nothing`, and how many checks stand behind that."""
+        passed, _, missing = (self._count(status) for status in CheckStatus)
+        counts = f"{passed} checks passed, {missing} of {len(self.checked)} checks lacked their numbers"
         causes = [finding for finding in self.findings if finding.because_of is None]
         serious = [finding.code for finding in causes if finding.severity is not Severity.INFO]
         if serious:
-            return f"At step {self.step}: {', '.join(serious)}; {passed} checks passed, {rest}."
+            return f": {', '.join(serious)}; {counts}"
         notes = f" ({len(causes)} to note)" if causes else ""
-        if not passed + found:
-            return f"At step {self.step} nothing could be checked yet."
-        return f"At step {self.step} nothing was found that needs mending{notes}; {passed} checks passed, {rest}."
+        if all(check.of_spec or check.status is CheckStatus.NOT_CHECKED for check in self.checked):
+            return f" nothing could be checked{'' if self.final else ' yet'} but the spec{notes}"
+        return f" {nothing}{notes}; {counts}"
 
     def _count(self, status: CheckStatus) -> int:
         return sum(check.status is status for check in self.checked)

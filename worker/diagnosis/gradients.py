@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from db.spec.lints.base import Severity
+from models.catalog.names import NormName
 from worker.diagnosis.evidence import Evidence, Floats
 from worker.diagnosis.findings import Finding, NotChecked
+from worker.diagnosis.steps import earliest_steps, last_steps, medians
 from worker.diagnosis.words import number
 
 #: Largest over smallest norm of the gradients of the layers' weights.
@@ -17,20 +19,22 @@ STEP = 1.0
 
 def sizes_of_gradients(evidence: Evidence) -> Iterable[Finding]:
     """Gradients that grow or shrink beyond measure on their way back to the input, or make steps too long."""
-    norms = _medians(evidence, "layer.gradient_norm")
+    norms = medians(evidence, "layer.gradient_norm")
     if len(norms) < 2:
         raise NotChecked(
             "Gradients of fewer than two layers were recorded (statistics.details, statistics.every)."
         )
-    uneven = _uneven(evidence, norms)
-    found = uneven or _long_steps(evidence, norms)
-    return [] if found is None else [found]
-
-
-def _medians(evidence: Evidence, column: str) -> dict[str, float]:
-    """Of the last recorded steps whose numbers are finite; infinite where none is."""
-    finite = ((site.name, rows[np.isfinite(rows)]) for site, rows in evidence.rows(column))
-    return {name: float(np.median(sizes)) if sizes.size else np.inf for name, sizes in finite}
+    too_long = _long_step(evidence)
+    if evidence.spec.norm.name == NormName.SKIP_INIT:
+        if too_long is None:
+            raise NotChecked(
+                "Steps are shorter than the weights; gradients are not compared, as norm 'skip_init' multiplies "
+                "branches by scalars that begin at 0, which keeps their gradients small by design."
+            )
+        return [too_long]
+    found = [finding for finding in (_uneven(evidence, norms), too_long) if finding is not None]
+    # Each code once; of two reasons for it the first.
+    return {finding.code: finding for finding in reversed(found)}.values()
 
 
 def _uneven(evidence: Evidence, norms: Mapping[str, float]) -> Finding | None:
@@ -47,7 +51,7 @@ def _uneven(evidence: Evidence, norms: Mapping[str, float]) -> Finding | None:
         sites=tuple(dict.fromkeys((names[largest], names[smallest]))),
         evidence={"ratio": ratio, "limit": RATIO, **_effective_lr(evidence, names[largest])},
         explanation=_explanation(names[largest], names[smallest], ratio, explodes=explodes),
-        advice=_advice(evidence, explodes=explodes),
+        advice=_advice(evidence, names[largest], explodes=explodes),
     )
 
 
@@ -71,23 +75,28 @@ def _explanation(largest: str, smallest: str, ratio: float, *, explodes: bool) -
     )
 
 
-def _long_steps(evidence: Evidence, norms: Mapping[str, float]) -> Finding | None:
-    """Of plain SGD, whose step is lr times the gradient: a step longer than the weights."""
-    if evidence.spec.optimizer.name != "SGD":
-        return None
-    lr, weights = evidence.spec.optimizer.lr, _medians(evidence, "layer.weight_norm")
-    steps = {name: lr * norms[name] / size for name, size in weights.items() if size > 0 and name in norms}
-    name = max(steps, key=steps.__getitem__, default="")
-    if not name or steps[name] <= STEP:
-        return None
+def _long_step(evidence: Evidence) -> Finding | None:
+    """A step longer than the weights."""
+    looks = [("medians of the last recorded steps", last_steps(evidence))]
+    if evidence.failure is not None:
+        # In the last rows of a job that diverged the weights have grown with the steps.
+        looks.append(("at the earliest of the last recorded steps", earliest_steps(evidence)))
+    for when, steps in looks:
+        name = max(steps, key=steps.__getitem__, default="")
+        if name and steps[name] > STEP:
+            return _too_long(evidence, name, steps[name], when)
+    return None
+
+
+def _too_long(evidence: Evidence, name: str, step: float, when: str) -> Finding:
     return Finding(
         code="exploding_gradients",
         severity=Severity.BAD,
         sites=(name,),
-        evidence={"step": steps[name], "limit": STEP, **_effective_lr(evidence, name)},
-        explanation=f"Before site {name} a step of the optimizer is {number(steps[name])} times as long as the "
-        "weights that it changes (medians of the last recorded steps): what they had learned is gone after it.",
-        advice=_advice(evidence, explodes=True, too_large=10 * steps[name]),
+        evidence={"step": step, "limit": STEP, **_effective_lr(evidence, name)},
+        explanation=f"Before site {name} a step of the optimizer is {number(step)} times as long as the weights "
+        f"that it changes ({when}): what they had learned is gone after it.",
+        advice=_advice(evidence, name, explodes=True),
     )
 
 
@@ -97,13 +106,15 @@ def _effective_lr(evidence: Evidence, name: str) -> dict[str, float]:
     return {"effective_lr": found[name]} if name in found else {}
 
 
-def _advice(evidence: Evidence, *, explodes: bool, too_large: float = 10.0) -> str:
+def _advice(evidence: Evidence, name: str, *, explodes: bool) -> str:
     norm, lr = evidence.spec.norm.name, evidence.spec.optimizer.lr
-    ways = ["put a norm at each layer (norm: {name: batch}, or layer)"] if norm == "none" else []
+    ways = ["put a norm at each layer (norm: {name: batch}, or layer)"] if norm == NormName.NONE else []
     ways.append(
         "choose an init that keeps the size of values (kaiming_normal for ReLU, xavier_normal for sigmoid)"
     )
     if explodes:
-        ways.append(f"lower optimizer.lr (it is {lr:g}; try {lr / too_large:.1g})")
+        # Steps a tenth as long as the weights, as these were before anything blew up.
+        less = lr / (10 * max(1.0, earliest_steps(evidence).get(name, 1.0)))
+        ways.append(f"lower optimizer.lr (it is {lr:g}; try {less:.1g})")
     text = ", or ".join(ways)
     return text[0].upper() + text[1:] + "."

@@ -12,8 +12,9 @@ from worker.diagnosis.scores import is_below, is_regression, score
 from worker.diagnosis.statistics import needs_averages
 from worker.diagnosis.words import number
 
-#: The least gap that counts of what precise statistics alone change, on the same samples and weights.
-PRECISE_GAP = 0.01
+#: The least gap that counts of what precise statistics alone change, and the standard deviations: the same weights
+#: are scored on the same samples, so that chance does less than to two independent accuracies.
+PRECISE_GAP, PRECISE_DEVIATIONS = 0.01, 1.0
 #: A gap from which on a mode is broken rather than off.
 BAD_GAP = 0.05
 
@@ -110,7 +111,8 @@ def precise_gap(evidence: Evidence) -> Iterable[Finding]:
     """What precise statistics in place of the running averages would gain."""
     needs_averages(evidence)
     evaluated, precise = score(evidence, "gap/eval_mode"), score(evidence, "gap/precise")
-    if not is_below(evidence, evaluated, precise, evidence.gap_samples, PRECISE_GAP):
+    limits = {"least": PRECISE_GAP, "deviations": PRECISE_DEVIATIONS}
+    if not is_below(evidence, evaluated, precise, evidence.gap_samples, **limits):
         return
     gap = precise - evaluated
     yield Finding(

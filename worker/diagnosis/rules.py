@@ -1,5 +1,6 @@
 """Everything that a diagnosis looks at."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -17,17 +18,24 @@ from worker.diagnosis import (
 from worker.diagnosis.evidence import Evidence
 from worker.diagnosis.findings import Check, CheckStatus, Finding, NotChecked
 
+log = logging.getLogger(__name__)
+
+#: Why there is nothing of a rule that broke.
+FAILED = "The check itself failed; the log of the process says why."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One check: what it looks at in words, the codes of what it may find, and the function that looks.
 
-    The function raises `NotChecked` where it lacks its numbers.
+    The function raises `NotChecked` where it lacks its numbers. `of_spec` says that it needs none that a job
+    records.
     """
 
     check: str
     codes: tuple[str, ...]
     function: Callable[[Evidence], Iterable[Finding]]
+    of_spec: bool = False
 
     def apply(self, evidence: Evidence) -> tuple[list[Finding], Check]:
         """What it finds, and what became of it."""
@@ -37,7 +45,11 @@ class Rule:
             status = CheckStatus.FOUND if found else CheckStatus.PASSED
         except NotChecked as lack:
             status, reason = CheckStatus.NOT_CHECKED, str(lack)
-        return found, Check(check=self.check, codes=self.codes, status=status, reason=reason)
+        except Exception:  # one broken rule must not take the others with it
+            log.exception("The check that %s failed.", self.check)
+            status, reason = CheckStatus.NOT_CHECKED, FAILED
+        check = Check(check=self.check, codes=self.codes, status=status, reason=reason, of_spec=self.of_spec)
+        return found, check
 
 
 RULES: tuple[Rule, ...] = (
@@ -108,16 +120,16 @@ RULES: tuple[Rule, ...] = (
         function=activations.saturated_units,
     ),
     Rule(
-        check="scales of norms are not negligible",
-        codes=("scale_near_zero",),
-        function=activations.scale_near_zero,
+        check="scales of norms are finite and not negligible",
+        codes=("scale_not_finite", "scale_near_zero"),
+        function=activations.scales,
     ),
     Rule(
         check="gradients are of like size in all layers, and steps shorter than the weights",
         codes=("exploding_gradients", "vanishing_gradients"),
         function=gradients.sizes_of_gradients,
     ),
-    Rule(check="the spec has no known pitfall", codes=tuple(LINTS), function=lints.spec_lints),
+    Rule(check="the spec has no known pitfall", codes=tuple(LINTS), function=lints.spec_lints, of_spec=True),
 )
 
 #: Every code that a finding may have.

@@ -23,9 +23,17 @@ def is_regression(evidence: Evidence) -> bool:
     return evidence.spec.dataset.info.task == "regression"
 
 
-def is_below(evidence: Evidence, low: float, high: float, samples: int, least: float = GAP) -> bool:
+def is_below(
+    evidence: Evidence,
+    low: float,
+    high: float,
+    samples: int,
+    *,
+    least: float = GAP,
+    deviations: float = DEVIATIONS,
+) -> bool:
     """Whether one score is below another by more than chance makes it."""
     if is_regression(evidence):
         return high - low > least
     p = min(1.0, max(0.0, (low + high) / 2))
-    return high - low > max(least, DEVIATIONS * sqrt(2 * p * (1 - p) / samples))
+    return high - low > max(least, deviations * sqrt(2 * p * (1 - p) / samples))

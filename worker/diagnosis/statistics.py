@@ -6,7 +6,8 @@ from math import log, sqrt
 import numpy as np
 
 from db.spec.lints.base import Severity
-from worker.diagnosis.channels import CONSTANT, variances
+from models.catalog.names import NormName
+from worker.diagnosis.channels import CONSTANT, eps_of, variances
 from worker.diagnosis.drift import WINDOW, about, average_weight, batches_of_population, drifts
 from worker.diagnosis.evidence import Evidence, SiteEvidence
 from worker.diagnosis.findings import Finding, NotChecked
@@ -63,10 +64,17 @@ def frozen_shift(evidence: Evidence) -> Iterable[Finding]:
         found,
         code="frozen_shift",
         what="the frozen statistics are not those of the batches that come",
-        advice="Freeze later (norm.freeze_after), or at a lower optimizer.lr; POST /v1/jobs/{id}/recalibrate "
-        "gives the final weights statistics of their own. Where the norm was frozen from the start, take norm "
-        "'batch', or one that needs no statistics, such as 'group'.",
+        advice=_FROZEN_ADVICE[evidence.spec.norm.name == NormName.FROZEN_BATCH],
     )
+
+
+#: By whether the norm was frozen from the start; then there is nothing to recalibrate.
+_FROZEN_ADVICE = {
+    True: "Take norm 'batch', which can be frozen later (norm.freeze_after), or one that needs no statistics, "
+    "such as 'group'.",
+    False: "Freeze later (norm.freeze_after), or at a lower optimizer.lr; POST /v1/jobs/{id}/recalibrate gives "
+    "the final weights statistics of their own.",
+}
 
 
 def variance_overflow(evidence: Evidence) -> Iterable[Finding]:
@@ -74,7 +82,10 @@ def variance_overflow(evidence: Evidence) -> Iterable[Finding]:
     needs_averages(evidence)
     worst = {site.name: ratio for site in evidence.sites if (ratio := _overflow(site)) is not None}
     if not worst:
-        raise NotChecked("No running variance has been recorded yet.")
+        raise NotChecked(
+            "No running variance has been recorded yet, or no evaluation in mode `precise` has estimated those of "
+            "the population."
+        )
     names = tuple(name for name, ratio in worst.items() if ratio > OVERFLOW)
     if names:
         largest = max(worst.values())
@@ -94,6 +105,7 @@ def variance_overflow(evidence: Evidence) -> Iterable[Finding]:
 def _overflow(site: SiteEvidence) -> float | None:
     """The largest running variance relative to the population's; infinite where one is not finite.
 
+    None where there is nothing to compare.
     A channel that died lately has a population variance of next to nothing, so it counts as at least the median;
     and up to 1 a running variance may be what it began with.
     """
@@ -104,7 +116,7 @@ def _overflow(site: SiteEvidence) -> float | None:
         return float("inf")
     population = variances(site.evaluated, "population")
     if population is None or population.shape != running.shape:
-        return 0.0
+        return None
     ratio = running / np.fmax(population, np.nanmedian(population))
     return float(np.nanmax(np.where(running > 1, ratio, 0.0)))
 
@@ -112,11 +124,15 @@ def _overflow(site: SiteEvidence) -> float | None:
 def constant_channel(evidence: Evidence) -> Iterable[Finding]:
     """Channels that hardly vary, which eps keeps from being normalized."""
     needs_averages(evidence)
-    eps = getattr(evidence.spec.norm, "eps", None)
-    rows = list(evidence.newest("eval.var"))
-    if eps is None or not rows:
-        raise NotChecked("No running variance has been recorded yet." if eps else "The norm has no eps.")
-    shares = {site.name: float((values < CONSTANT * eps).mean()) for site, values in rows}
+    eps = eps_of(evidence)
+    if not eps:
+        raise NotChecked("The norm has no eps.")
+    if evidence.spec.norm.name == NormName.LP_BATCH:
+        raise NotChecked("Norm 'lp_batch' keeps scales, which tell no variance.")
+    found = ((site.name, variances(site.newest, "eval", eps)) for site in evidence.sites)
+    shares = {name: float((values < CONSTANT * eps).mean()) for name, values in found if values is not None}
+    if not shares:
+        raise NotChecked("No running variance has been recorded yet.")
     names = tuple(name for name, share in shares.items() if share > 0)
     if names:
         worst = max(names, key=shares.__getitem__)

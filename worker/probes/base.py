@@ -79,7 +79,7 @@ class Probes:
                 values = values | {"seconds": time.monotonic() - began}
                 self._rows.append(ProbeRow(name=probe.name, step=step, values=values))
 
-    def flush(self) -> list[ProbeRow]:
-        """What has been measured since the last flush."""
+    def flush(self, *, last_step: int | None = None) -> list[ProbeRow]:
+        """What has been measured since the last flush, with `last_step` nothing after it."""
         rows, self._rows = self._rows, []
-        return rows
+        return [row for row in rows if last_step is None or row.step <= last_step]

@@ -64,7 +64,7 @@ def _layers(subject: Subject, inputs: Tensor) -> list[_Layer]:
     for name in dict(subject.model.named_parameters()):
         parameters.setdefault(_owner(name), []).append(name)
     finished: list[str] = []
-    with subject.batch_statistics(), ExitStack() as hooks:
+    with subject.train_mode(), ExitStack() as hooks:
         for name in parameters:
             hooks.enter_context(modules[name].register_forward_hook(partial(_note, finished, name)))
         subject.run(inputs)

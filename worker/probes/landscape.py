@@ -22,8 +22,10 @@ class Landscape:
     - `beta`, the effective smoothness: the largest of the same over ||theta - theta(a)||;
     - `passes`, forward and backward each.
 
-    Multiples are evenly spaced between their logarithms; a * lr is at most `largest_step`. The direction is the
-    gradient's whatever the optimizer, as the definition has it: with momentum or Adam it is not the next step.
+    Multiples are evenly spaced between their logarithms. Where high * lr is more than `largest_step`, all steps
+    are shortened by one factor, so that this is the longest: the range keeps its ratio, and with a learning rate
+    that large may end before the run's own step. The direction is the gradient's whatever the optimizer, as the
+    definition has it: with momentum or Adam it is not the next step.
     """
 
     name = "landscape"
@@ -48,10 +50,10 @@ class Landscape:
         return on_host(numbers | {"beta": slopes.amax()}) | {"passes": subject.passes}
 
     def steps(self, lr: float) -> list[float]:
-        """The lengths a * lr, in order and each once."""
+        """What the gradient is multiplied by, a * lr, from the smallest on."""
         ratio = (self.high / self.low) ** (1 / (self.points - 1))
-        most = float("inf") if self.largest_step is None else self.largest_step
-        return sorted({min(lr * self.low * ratio**point, most) for point in range(self.points)})
+        scale = lr if self.largest_step is None else min(lr, self.largest_step / self.high)
+        return [scale * self.low * ratio**point for point in range(self.points)]
 
 
 def _along(subject: Subject, theta: Vector, gradient: Vector, step: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,9 +15,9 @@ from worker.probes.base import State
 class Subject:
     """The copied model of a `State`: its loss and gradients at any parameters, its layers at any inputs.
 
-    Train mode here means batch statistics with neither dropout nor noise (`precise.batch_statistics`), of frozen
-    norms too, in float32 whatever the precision of the job. Spectral norm has the vectors of the step; batch
-    renormalization corrects towards running averages that have taken the step's batch in.
+    Train mode here is without dropout and noise (`precise.batch_statistics`), in float32 whatever the precision
+    of the job. Spectral norm has the vectors of the step; batch renormalization corrects towards running averages
+    that have taken the step's batch in.
 
     Every pass begins with torch's generators as they are and leaves them so: a recurrent layer that begins with
     noise begins with the same noise each time. Parameters are only read, and what a pass leaves in the scratch
@@ -44,7 +44,7 @@ class Subject:
         """
         own = dict(self.model.named_parameters())
         leaves = {name: (at or {}).get(name, own[name]).detach().requires_grad_() for name in of}
-        with self.batch_statistics(), torch.enable_grad():
+        with self.train_mode(), torch.enable_grad():
             outputs = self._forward(self._state.inputs, {**(at or {}), **leaves})
             minimized = self._state.objective.minimized(outputs, self._state.targets)
             found = torch.autograd.grad(minimized, list(leaves.values()), materialize_grads=True)
@@ -56,8 +56,12 @@ class Subject:
         """A forward pass in the mode that the model is in, for what hooks see of it."""
         self._forward(inputs, {})
 
+    def train_mode(self) -> AbstractContextManager[None]:
+        """The function that the step trained: frozen norms normalize by what they have stored."""
+        return precise.batch_statistics(self.model, self._norms, thaw=False)
+
     def batch_statistics(self) -> AbstractContextManager[None]:
-        """Train mode as this class means it."""
+        """Train mode as if no norm were frozen."""
         return precise.batch_statistics(self.model, self._norms)
 
     def eval_mode(self) -> AbstractContextManager[None]:

@@ -1,14 +1,16 @@
 """Lints about the layers around norms."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 from db.spec.architectures.declared import ConvLayer, DeclaredLayer, LinearLayer, NormLayer, ResidualLayer
 from db.spec.job import JobSpec
 from db.spec.lints.base import Severity, SpecWarning
 from models.catalog.registry import norms
+from models.kinds.base import Layer, Named, dotted
+from models.kinds.containers import Chain, Concat, Dense, Residual
 from models.kinds.layers import Dropout, Norm, NormActivation
+from models.kinds.sequences import Recurrent
 from models.placement import absorbs_bias
-from models.shapes import layers
 
 
 def bias_before_norm(spec: JobSpec) -> SpecWarning | None:
@@ -53,17 +55,47 @@ def dropout_before_norm(spec: JobSpec) -> SpecWarning | None:
     """
     if not norms()[spec.norm.name].uses_batch or not getattr(spec.norm, "track", True):
         return None
-    dropped: str | None = None
-    for step in layers(spec.blueprint()):
-        if isinstance(step.layer, Dropout) and step.layer.p > 0:
-            dropped = dropped or step.name
-        elif isinstance(step.layer, Norm | NormActivation) and dropped:
-            has_option = hasattr(spec.architecture, "dropout")
-            return SpecWarning(
-                code="dropout_before_norm",
-                pointer="/architecture/dropout" if has_option else spec.architecture.pointer(dropped),
-                message=f"Dropout ({dropped}) stands before norm {step.name}, whose running averages keep the "
-                "larger variance that dropout makes in train mode; eval mode has none of it. Put dropout after "
-                "the last norm, leave it out, or recalibrate when the job is done.",
-            )
-    return None
+    dropped, norm = next(_dropped_norms("", spec.blueprint().body, None), (None, None))
+    if dropped is None:
+        return None
+    has_option = hasattr(spec.architecture, "dropout")
+    return SpecWarning(
+        code="dropout_before_norm",
+        pointer="/architecture/dropout" if has_option else spec.architecture.pointer(dropped),
+        message=f"Dropout ({dropped}) stands before norm {norm}, whose running averages keep the larger variance "
+        "that dropout makes in train mode; eval mode has none of it. Put dropout after the last norm, leave it "
+        "out, or recalibrate when the job is done.",
+    )
+
+
+def _dropped_norms(name: str, layer: Layer, dropped: str | None) -> Generator[tuple[str, str], None, str | None]:
+    """Each norm that dropout reaches, with the dropout; returns the dropout that has acted on what comes out."""
+    match layer:
+        case Dropout(p=p):
+            return dropped or (name if p > 0 else None)
+        case Norm() | NormActivation():
+            if dropped:
+                yield dropped, name
+            return dropped
+        case Chain():
+            for own_name, inner in layer.layers:
+                dropped = yield from _dropped_norms(dotted(name, own_name), inner, dropped)
+            return dropped
+        case _:
+            after = dropped
+            for own_name, inner in _side_by_side(name, layer):  # what one of them drops the others still have
+                after = (yield from _dropped_norms(own_name, inner, dropped)) or after
+            return after
+
+
+def _side_by_side(name: str, layer: Layer) -> Named:
+    """The layers inside one that do not follow one another."""
+    match layer:
+        case Residual():
+            return ((name, layer.branch), (dotted(name, "shortcut"), layer.shortcut))
+        case Dense():
+            return ((name, layer.branch),)
+        case Concat(branches=inner) | Recurrent(norms=inner):
+            return tuple((dotted(name, own_name), each) for own_name, each in inner)
+        case _:
+            return ()

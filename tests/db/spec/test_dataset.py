@@ -31,6 +31,13 @@ def test_an_unknown_name_is_refused_with_the_known_ones():
     assert schema["enum"] == ["digits", "mnist", "cifar10", "gaussian_linear"]
 
 
+@pytest.mark.parametrize(("limit", "expected"), [(None, 360), (100, 100), (10**6, 360)])
+def test_limits_leave_no_more_samples_than_there_are(limit, expected):
+    assert Dataset(name="digits", test_limit=limit).test_samples == expected
+    train = Dataset(name="digits", train_limit=limit).train_samples
+    assert train == min(limit or 1437, 1437)
+
+
 def test_colour_images_are_not_binarized():
     error = refusal(name="cifar10", binarize=True)
     assert (error["type"], error["ctx"]["pointer"]) == ("not_grey", "/dataset/binarize")

@@ -97,6 +97,12 @@ def test_dropout_before_a_norm_with_averages_shifts_their_variance():
     assert declared(LINEAR, {"name": "dropout", "p": 0.0}, NORM, OUTPUT) == {}
 
 
+def test_dropout_in_a_branch_does_not_stand_before_the_norm_of_its_shortcut():
+    side = {"name": "residual", "layers": [LINEAR, DROPOUT], "shortcut": [LINEAR, NORM]}
+    assert declared(LINEAR, side, OUTPUT) == {}
+    assert declared(LINEAR, side, NORM, OUTPUT) == {"dropout_before_norm": "/architecture/layers/2/layers/1"}
+
+
 def test_the_dropout_of_a_network_is_its_option():
     network = {"name": "mlp", "hidden": [8, 4], "dropout": 0.2}
     assert found(architecture=network) == {"dropout_before_norm": "/architecture/dropout"}

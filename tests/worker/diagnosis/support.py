@@ -12,6 +12,25 @@ from worker.diagnosis.evidence import Evidence, SiteEvidence, sites_of
 from worker.diagnosis.findings import CheckStatus, Diagnosis, Finding
 
 CHANNELS = 8
+#: A network for every norm: it has positions, and a residual branch. Its sites are `norm1` and `residual1.norm1`.
+BRANCHED = {
+    "name": "sequential",
+    "layers": [
+        {"name": "conv", "channels": CHANNELS, "kernel": 3, "padding": 1},
+        {"name": "norm"},
+        {"name": "activation", "activation": "relu"},
+        {
+            "name": "residual",
+            "layers": [
+                {"name": "conv", "channels": CHANNELS, "kernel": 3, "padding": 1},
+                {"name": "norm"},
+                {"name": "activation", "activation": "relu"},
+            ],
+        },
+        {"name": "flatten"},
+        {"name": "linear", "units": 10},
+    ],
+}
 
 
 def make_evidence(
@@ -22,7 +41,7 @@ def make_evidence(
     metrics: Mapping[str, float] | None = None,
     step: int = 1000,
     final: bool = True,
-    rows: int = 4,
+    rows: int = 8,
     train_batches: tuple[int, float] | None = None,
     failure: Any = None,
     **changes: Any,

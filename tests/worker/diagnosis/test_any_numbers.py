@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.worker.diagnosis.support import make_evidence
+from models.catalog.registry import norms
+from tests.worker.diagnosis.support import BRANCHED, make_evidence
+from tests.worker.networks import OPTIONS
 from worker.diagnosis.diagnose import diagnose
 from worker.diagnosis.findings import CheckStatus
-from worker.diagnosis.rules import CODES
+from worker.diagnosis.rules import CODES, FAILED
 
 NUMBERS = st.sampled_from([0.0, -0.0, 1.0, 0.3, -2.0, 1e-30, 1e30, float("inf"), float("-inf"), float("nan")])
 COLUMNS = (
@@ -38,23 +40,14 @@ EVALUATION = (
     "ema.rho",
 )
 METRICS = tuple(f"gap/{mode}/accuracy" for mode in ("eval_mode", "train_mode", "train_mode_large", "precise"))
-NORMS: tuple[dict[str, object], ...] = (
-    {"name": "batch"},
-    {"name": "batch_renorm"},
-    {"name": "lp_batch"},
-    {"name": "frozen_batch"},
-    {"name": "ghost_batch", "size": 8},
-    {"name": "group", "groups": 2},
-    {"name": "none"},
-)
 
 
 def some(names):
     return st.dictionaries(st.sampled_from(names), NUMBERS)
 
 
-@pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm["name"])
-@settings(max_examples=25)
+@pytest.mark.parametrize("norm", norms())
+@settings(max_examples=15)
 @given(
     columns=some(COLUMNS), first=some(COLUMNS), evaluation=some(EVALUATION), metrics=some(METRICS), data=st.data()
 )
@@ -64,12 +57,15 @@ def test_any_numbers_have_a_diagnosis(norm, columns, first, evaluation, metrics,
         by_site={"norm1": first},
         evaluation=evaluation,
         metrics=metrics | {"test/accuracy": 0.5},
-        norm=norm,
+        norm={"name": norm, **OPTIONS.get(norm, {})},
+        architecture=BRANCHED,
         ema={"decay": 0.9},
         step=data.draw(st.integers(0, 1000)),
         train_batches=data.draw(st.none() | st.tuples(st.just(64), st.floats(0, 1))),
     )
     diagnosis = diagnose(evidence)
+    assert FAILED not in [check.reason for check in diagnosis.checked]
+    assert diagnosis.summary
     found = [finding.code for finding in diagnosis.findings]
     assert len(set(found)) == len(found)
     assert set(found) <= set(CODES)
@@ -77,4 +73,4 @@ def test_any_numbers_have_a_diagnosis(norm, columns, first, evaluation, metrics,
     assert set(found) <= {code for check in checks for code in check.codes}
     assert all(bool(check.reason) is (check.status is CheckStatus.NOT_CHECKED) for check in diagnosis.checked)
     assert all(finding.because_of in [None, *found] for finding in diagnosis.findings)
-    assert {site for finding in diagnosis.findings for site in finding.sites} <= {"norm1", "norm2"}
+    assert {site for finding in diagnosis.findings for site in finding.sites} <= {"norm1", "residual1.norm1"}

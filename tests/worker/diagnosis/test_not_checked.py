@@ -1,11 +1,17 @@
 """What could not be checked is not passed off as healthy, and says why."""
 
+from dataclasses import replace
+
 import pytest
 
+from db.lease import Failure
+from db.spec.lints.base import Severity
+from db.status import FailureCode
 from tests.worker.diagnosis.support import codes, make_evidence, reason, status
+from worker.diagnosis import diagnose as diagnose_module
 from worker.diagnosis.diagnose import diagnose
 from worker.diagnosis.findings import CheckStatus
-from worker.diagnosis.rules import RULES
+from worker.diagnosis.rules import FAILED, RULES
 
 NOT_CHECKED, PASSED = CheckStatus.NOT_CHECKED, CheckStatus.PASSED
 
@@ -20,7 +26,9 @@ def test_a_job_that_has_recorded_nothing_has_only_its_spec_checked(norm):
     assert [check.codes for check in checked] == [RULES[-1].codes]
     assert all(check.reason for check in diagnosis.checked if check.status is NOT_CHECKED)
     assert not diagnosis.final
-    assert f"{len(RULES) - 1} of {len(RULES)} checks lacked their numbers" in diagnosis.summary
+    serious = [finding.code for finding in diagnosis.findings if finding.severity is not Severity.INFO]
+    said = f": {serious[0]};" if serious else " nothing could be checked yet but the spec"
+    assert diagnosis.summary.startswith(f"At step 0{said}")
 
 
 def test_every_rule_has_one_check_with_its_codes():
@@ -45,6 +53,9 @@ def test_every_rule_has_one_check_with_its_codes():
         ("statistic_noise", {"norm": {"name": "batch", "freeze_after": 10}}, "frozen"),
         ("ema_statistics", {}, "averages no weights"),
         ("ema_statistics", {"ema": {"decay": 0.9}}, "has measured the averaged model"),
+        ("variance_overflow", {}, "No running variance has been recorded"),
+        ("variance_overflow", {"columns": {"eval.var": 1e6}}, "no evaluation in mode `precise`"),
+        ("constant_channel", {"norm": {"name": "lp_batch"}, "columns": {"eval.scale": 0.0}}, "tell no variance"),
         ("dead_units", {"columns": {"activation.zero": 1.0}, "rows": 3}, "Fewer than 128 values"),
         ("vanishing_gradients", {}, "fewer than two layers"),
         ("generalization_gap", {}, "There is no gap/eval_mode/accuracy"),
@@ -75,3 +86,40 @@ def test_the_summary_is_one_sentence_that_names_what_needs_mending(codes, words)
     assert words in summary
     assert summary.endswith(".")
     assert "lacked their numbers" in summary
+
+
+NOTHING = {"test.delta": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("step", "changes", "words"),
+    [
+        (8, {"evaluation": NOTHING}, "The job failed (diverged at step 8); nothing was found that explains it; "),
+        (
+            8,
+            {"evaluation": {"test.delta": 0.3}},
+            "The job failed (diverged at step 8); test_shift; 2 checks passed",
+        ),
+        (None, {}, "The job failed (diverged); nothing could be checked but the spec."),
+    ],
+)
+def test_the_summary_of_a_job_that_failed_begins_with_that(step, changes, words):
+    failure = Failure(code=FailureCode.DIVERGED, message="", hint="", step=step)
+    found = diagnose(make_evidence(failure=failure, step=step or 0, norm={"name": "layer"}, **changes))
+    assert found.failure == failure
+    assert found.summary.startswith(words)
+    assert "needs mending" not in found.summary
+
+
+def broken(evidence):
+    raise ZeroDivisionError
+
+
+def test_a_rule_that_breaks_is_logged_and_not_checked_and_the_others_go_on(monkeypatch, caplog):
+    first, *others = RULES
+    monkeypatch.setattr(diagnose_module, "RULES", (replace(first, function=broken), *others))
+    found = diagnose(make_evidence(evaluation={"test.delta": 0.3}))
+    assert codes(found) == ["test_shift"]
+    assert (found.checked[0].status, found.checked[0].reason) == (NOT_CHECKED, FAILED)
+    (record,) = caplog.records
+    assert record.exc_info[0] is ZeroDivisionError

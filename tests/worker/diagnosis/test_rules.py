@@ -5,10 +5,16 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from db.lease import Failure
 from db.spec.lints.base import Severity
-from tests.worker.diagnosis.support import CHANNELS, found, make_evidence
+from db.status import FailureCode
+from tests.worker.diagnosis.support import BRANCHED, CHANNELS, found, make_evidence, reason, status
+from worker.batch_means import BATCHES
+from worker.diagnosis import batches, drift
 from worker.diagnosis.diagnose import diagnose
 from worker.diagnosis.drift import average_weight
+from worker.diagnosis.findings import CheckStatus
+from worker.window import WINDOW
 
 CNN = {"name": "cnn", "channels": [CHANNELS, CHANNELS]}
 
@@ -43,12 +49,13 @@ def test_the_weight_of_an_average_is_the_variance_that_it_leaves(momentum, weigh
     assert average_weight(evidence) == pytest.approx((weights**2).sum())
 
 
-def test_chunks_are_noisier_than_the_batch_that_is_recorded():
+def test_the_noise_of_chunks_is_taken_as_it_is_recorded():
     ghost = {"norm": {"name": "ghost_batch", "size": 8}, "batch_size": 32}
-    finding = found(make_evidence(evaluation={"noise.job": 0.2}, **ghost), "statistic_noise")
-    assert finding.evidence["noise"] == pytest.approx(0.2 * sqrt(4))
-    assert "norm.size" in finding.advice
-    assert found(make_evidence(evaluation={"noise.job": 0.2}, batch_size=32), "statistic_noise") is None
+    for numbers in ({"evaluation": {"noise.job": 0.3}}, {"columns": {"noise.mean": 0.3}}):
+        finding = found(make_evidence(**numbers, **ghost), "statistic_noise")
+        assert finding.evidence["noise"] == pytest.approx(0.3)
+        assert "norm.size" in finding.advice
+    assert found(make_evidence(evaluation={"noise.job": 0.2}, **ghost), "statistic_noise") is None
 
 
 def test_few_batches_need_a_larger_ratio():
@@ -135,7 +142,7 @@ def test_a_gradient_that_is_not_finite_explodes():
 
 
 def test_the_finite_steps_before_a_divergence_are_judged():
-    rows = np.array([[2.0], [2.0], [np.nan], [np.nan]])
+    rows = np.array([[2.0]] * 6 + [[np.nan]] * 2)
     columns = {"layer.gradient_norm": rows, "layer.weight_norm": 1.0}
     finding = found(make_evidence(columns=columns, optimizer={"name": "SGD", "lr": 1.0}), "exploding_gradients")
     assert finding.evidence["step"] == 2.0
@@ -149,8 +156,131 @@ def test_a_step_longer_than_the_weights_explodes(lr, is_found):
     if finding is not None:
         assert finding.evidence["effective_lr"] == lr
         assert "try 0.05)" in finding.advice
-    adam = make_evidence(columns=columns, optimizer={"name": "AdamW", "lr": lr})
-    assert found(adam, "exploding_gradients") is None
+
+
+#: At every layer and step; plain SGD with lr 0.5 has steps as long as the weights.
+STEADY = {"layer.gradient_norm": 2.0, "layer.weight_norm": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("momentum", "step", "longer"), [(0.0, 1000, 1), (0.9, 1000, 10), (0.9, 4, 4), (1.0, 7, 7)]
+)
+def test_momentum_makes_steps_longer(momentum, step, longer):
+    for lr, is_found in ((0.49 / longer, False), (0.51 / longer, True)):
+        optimizer = {"name": "SGD", "lr": lr, "momentum": momentum}
+        finding = found(make_evidence(columns=STEADY, optimizer=optimizer, step=step), "exploding_gradients")
+        assert (finding is not None) is is_found
+        if finding is not None:
+            assert finding.evidence["step"] == pytest.approx(1.02)
+
+
+def test_a_step_of_adamw_moves_each_weight_by_lr():
+    # 64 inputs and 8 channels without a bias: 512 weights, whose root mean square is a tenth.
+    columns = {"layer.gradient_norm": 1e-9, "layer.weight_norm": 0.1 * sqrt(64 * CHANNELS)}
+    for lr, is_found in ((0.09, False), (0.11, True)):
+        evidence = make_evidence(columns=columns, optimizer={"name": "AdamW", "lr": lr})
+        finding = found(evidence, "exploding_gradients")
+        assert (finding is not None) is is_found
+        if finding is not None:
+            assert finding.sites == ("norm1",)
+            assert finding.evidence["step"] == pytest.approx(1.1)
+            assert f"try {lr / 11:.1g})" in finding.advice
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "SGD", "lr": 1.0}, {"name": "AdamW", "lr": 1000.0}])
+def test_the_rate_advised_is_that_of_the_first_row_before_everything_blew_up(optimizer):
+    # What is left of the first step: a gradient of 5, and weights of a length of 1, a root mean square of 1 / 22.6.
+    growth = 10.0 ** np.arange(8)[:, None]
+    columns = {"layer.gradient_norm": 5 * growth**2, "layer.weight_norm": growth}
+    failure = Failure(code=FailureCode.DIVERGED, message="", hint="", step=8)
+    evidence = make_evidence(columns=columns, optimizer=optimizer, failure=failure, step=8)
+    finding = found(evidence, "exploding_gradients")
+    assert f"try {0.02 if optimizer['name'] == 'SGD' else 0.004:g})" in finding.advice
+
+
+def test_branches_that_begin_at_nothing_have_small_gradients_by_design():
+    sizes = {"norm1": 1.0, "residual1.norm1": 1e-9}
+    columns = {name: {"layer.gradient_norm": size, "layer.weight_norm": 1.0} for name, size in sizes.items()}
+    evidence = {"by_site": columns, "architecture": BRANCHED}
+    assert found(make_evidence(**evidence), "vanishing_gradients") is not None
+    by_design = make_evidence(norm={"name": "skip_init"}, **evidence)
+    assert status(by_design, "vanishing_gradients") is CheckStatus.NOT_CHECKED
+    assert "begin at 0" in reason(by_design, "vanishing_gradients")
+    long = make_evidence(norm={"name": "skip_init"}, optimizer={"name": "SGD", "lr": 1.1}, **evidence)
+    assert found(long, "exploding_gradients").sites == ("norm1",)
+
+
+def test_noisy_batches_explain_gradients_that_vanish():
+    columns = {"norm1": {"layer.gradient_norm": 1e-9}, "norm2": {"layer.gradient_norm": 1.0}}
+    noisy = make_evidence(by_site=columns, evaluation={"noise.job": 0.4})
+    assert found(noisy, "vanishing_gradients").because_of == "statistic_noise"
+
+
+@pytest.mark.parametrize(
+    ("norm", "said", "not_said"),
+    [
+        ({"name": "frozen_batch"}, "Take norm 'batch'", "recalibrate"),
+        ({"name": "batch", "freeze_after": 10}, "recalibrate", "Take norm"),
+    ],
+)
+def test_advice_on_frozen_statistics_is_what_the_norm_can_do(norm, said, not_said):
+    advice = found(make_evidence(columns={"drift.delta": 3.0}, norm=norm), "frozen_shift").advice
+    assert said in advice
+    assert not_said not in advice
+
+
+@pytest.mark.parametrize("use_buffers", [True, False])
+def test_averaged_weights_are_to_have_statistics_of_their_own(use_buffers):
+    evidence = make_evidence(evaluation={"ema.delta": 3.0}, ema={"decay": 0.9, "use_buffers": use_buffers})
+    advice = found(evidence, "ema_statistics").advice
+    assert '{"weights": "ema"}' in advice
+    assert "use_buffers" not in advice
+
+
+def test_a_deviation_that_holds_eps_shows_a_constant_channel_too():
+    # Batch renormalization keeps sqrt(variance + eps), eps 1e-3: constant is below a variance of 1e-2.
+    for variance, is_found in ((0.0, True), (0.0099, True), (0.0101, False)):
+        std = np.where(np.arange(CHANNELS) == 0, sqrt(variance + 1e-3), 1.0)
+        evidence = make_evidence(norm={"name": "batch_renorm"}, columns={"eval.std": std})
+        assert (found(evidence, "constant_channel") is not None) is is_found
+
+
+def test_a_running_variance_that_is_not_finite_needs_no_population():
+    finding = found(make_evidence(columns={"eval.var": rows_with(np.inf)}), "variance_overflow")
+    assert finding.severity is Severity.BAD
+    assert status(make_evidence(columns={"eval.var": 1e9}), "variance_overflow") is CheckStatus.NOT_CHECKED
+
+
+def rows_with(value):
+    """One channel of eight has the value, the others 1."""
+    return np.array([value, *[1.0] * (CHANNELS - 1)])
+
+
+def test_scales_are_judged_beside_one_that_is_no_number():
+    scales = rows_with(np.nan)
+    scales[1] = 1e-6
+    evidence = make_evidence(columns={"affine.gamma": scales})
+    assert found(evidence, "scale_not_finite").evidence["share"] == pytest.approx(1 / 8)
+    assert found(evidence, "scale_near_zero").evidence["share"] == pytest.approx(1 / 8)
+
+
+def test_precise_statistics_that_gain_three_points_on_a_thousand_samples_are_named():
+    metrics = {"gap/eval_mode/accuracy": 0.60, "gap/precise/accuracy": 0.63}
+    samples = {"evaluate": {"train_samples": 1000}}
+    assert found(make_evidence(metrics=metrics, **samples), "precise_gap") is not None
+    less = metrics | {"gap/precise/accuracy": 0.62}
+    assert found(make_evidence(metrics=less, **samples), "precise_gap") is None
+
+
+def test_counts_that_a_diagnosis_knows_are_those_of_the_worker():
+    assert (batches.DRAWN, drift.WINDOW) == (BATCHES, WINDOW)
+
+
+def test_chance_hardly_passes_for_batches_that_belong_together():
+    # 16 batches either way, however many more there are.
+    assert batches.iid_limit(make_evidence(batch_size=8)) == pytest.approx(1 + 2 * sqrt(4 / 15))
+    means = np.random.default_rng(0).normal(size=(2, 2000, 16)).var(axis=-1, ddof=1)
+    assert (means[0] / means[1] > batches.iid_limit(make_evidence(batch_size=8))).mean() < 0.1
 
 
 def test_channels_that_only_round_are_not_shifted():

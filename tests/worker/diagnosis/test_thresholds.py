@@ -85,9 +85,11 @@ MAKERS: dict[str, tuple[Callable[[float], Evidence], float]] = {
     "statistic_noise": (lambda x: make_evidence(evaluation={"noise.job": x}), batches.NOISY),
     "non_iid_batches": (
         lambda x: make_evidence(evaluation={"noise.job": 0.1 * sqrt(x), "noise.shuffled": 0.1}),
-        batches.IID_RATIO,
+        1 + 2 * sqrt(2 / 15 + 2 / 15),
     ),
     "saturated_units": (lambda x: make_evidence(columns={"activation.saturated": x}), activations.SATURATED),
+    # A share of the channels, of which one in eight is enough.
+    "scale_not_finite": (lambda x: make_evidence(columns={"affine.gamma": rows_of(np.inf if x > 1 else x)}), 1.0),
     "scale_near_zero": (lambda x: make_evidence(columns={"affine.gamma": rows_of(0.01 / x)}), 1.0),
     "exploding_gradients": (
         lambda x: make_evidence(
@@ -141,6 +143,7 @@ SEVERE: list[tuple[str, dict[str, Any]]] = [
     ("saturated_units", {"columns": {"activation.saturated": 0.81}}),
     ("test_shift", {"evaluation": {"test.delta": 0.51}}),
     ("variance_overflow", {"columns": {"eval.var": np.inf}}),
+    ("scale_not_finite", {"columns": {"affine.gamma": np.nan}}),
     ("stale_statistics", {"metrics": gaps(eval_mode=0.84)}),
     ("batch_dependence", {"metrics": gaps(eval_mode=0.84, precise=0.84)}),
     ("init_residue", {"norm": {"name": "batch", "momentum": 0.001}}),
