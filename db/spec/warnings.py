@@ -19,6 +19,7 @@ RULES: Mapping[str, Lint] = {
         averages.frozen_from_scratch,
         averages.frozen_too_late,
         averages.short_averages,
+        averages.short_ema,
         layers.bias_before_norm,
         layers.dropout_before_norm,
         weights.decay_of_norms,

@@ -1,13 +1,15 @@
 """The diagnosis over HTTP: of a job that waits, of one that ran, and of none."""
 
 import pytest
+from pydantic import ValidationError
 
+from api.schemas.diagnosis import DiagnosisOut
 from db.settings import WorkerSettings
 from tests.api.test_bad_input import SPEC, problem
 from tests.db.support import change_job, claim, job_of, new_job
 from tests.services import ROOT
 from tests.worker.test_attempt import Orders
-from worker.diagnosis.rules import RULES
+from worker.diagnosis.rules import FAILED, RULES
 from worker.run import run_attempt
 
 FINDING_KEYS = {
@@ -72,6 +74,22 @@ def test_numbers_that_are_not_finite_are_words(http, settings, database):
     diagnosis = read(http, trained(settings, database, architecture=nothing))
     evidence = {finding["code"]: finding["evidence"] for finding in diagnosis["findings"]}
     assert evidence["vanishing_gradients"]["ratio"] == "Infinity"
+
+
+def test_a_norm_whose_eps_is_that_of_the_number_type_has_a_diagnosis(http, settings, database):
+    diagnosis = read(http, trained(settings, database, norm={"name": "rms"}, steps=20))
+    assert "passed" in {check["status"] for check in diagnosis["checked"]}
+    assert FAILED not in [check["reason"] for check in diagnosis["checked"]]
+
+
+def test_a_fault_of_the_answer_is_not_told_as_one_of_the_spec(http, database, monkeypatch):
+    def of(diagnosis):
+        return DiagnosisOut.model_validate({})
+
+    job_id = new_job(database)
+    monkeypatch.setattr(DiagnosisOut, "of", of)
+    with pytest.raises(ValidationError):
+        http.get(f"/v1/jobs/{job_id}/diagnosis")
 
 
 def test_no_job_has_no_diagnosis(http):

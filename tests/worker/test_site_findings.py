@@ -98,6 +98,17 @@ def test_noise_is_the_deviation_of_the_means_of_batches(digits, order, populatio
     np.testing.assert_allclose(found[f"noise.{order}"], expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("momentum", [0.1, 0.9])
+def test_the_noise_of_chunks_is_that_of_a_chunk(digits, momentum):
+    norm = {"name": "ghost_batch", "size": 32, "momentum": momentum}
+    still = {"optimizer": {"name": "SGD", "lr": 1e-6}, "statistics": {"every": 20}}
+    run, reporter = trained(digits, norm=norm, batch_size=256, steps=20, **still)
+    found, steps = found_at(run), reporter.sites["norm1"][-1][1]["noise.mean"][-1]
+    for noise in (found["noise.job"], found["noise.shuffled"], steps):
+        # Without the noise of chunks: 1 / sqrt(256) = 0.06 or, scaled twice, 1 / sqrt(4) = 0.5.
+        assert np.sqrt((noise**2).mean()) == pytest.approx(1 / np.sqrt(32), rel=0.2)
+
+
 def test_batches_of_few_classes_are_noisier_than_shuffled_ones(digits):
     dataset = {"name": "digits", "classes_per_batch": 2}
     found = found_at(trained(digits, dataset=dataset)[0])

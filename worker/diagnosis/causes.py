@@ -37,6 +37,7 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
     "batch_noise": ("two_values_per_channel", "non_iid_batches", "statistic_noise"),
     "batch_dependence": ("variance_overflow", "non_iid_batches", "two_values_per_channel", "statistic_noise"),
     "frozen_shift": ("frozen_from_scratch",),
+    "ema_statistics": ("short_ema",),
     "generalization_gap": ("test_shift",),
     "variance_overflow": ("dead_units",),
     "constant_channel": ("dead_units",),

@@ -1,6 +1,6 @@
 """Lints about running averages."""
 
-from math import ceil
+from math import ceil, floor
 
 from db.spec.job import JobSpec
 from db.spec.lints.base import Severity, SpecWarning
@@ -49,6 +49,23 @@ def short_averages(spec: JobSpec) -> SpecWarning | None:
         message=f"With momentum {momentum:g} the running averages will hold {residue:.0%} of their initial mean "
         f"0 and variance 1 at the end of {steps} steps, and eval mode uses them. Take momentum {larger:g} or "
         "more (0.1 is usual), or more steps.",
+        severity=Severity.WARN if residue > 10 * LARGEST_RESIDUE else Severity.INFO,
+    )
+
+
+def short_ema(spec: JobSpec) -> SpecWarning | None:
+    """Averaged weights that will still be mostly those of the first step."""
+    steps = spec.total_steps()
+    residue = 1.0 if spec.ema is None else spec.ema.decay ** (steps - 1)
+    if spec.ema is None or residue <= LARGEST_RESIDUE:
+        return None
+    largest = LARGEST_RESIDUE ** (1 / max(1, steps - 1))
+    return SpecWarning(
+        code="short_ema",
+        pointer="/ema/decay",
+        message=f"With decay {spec.ema.decay:g} the averaged weights will hold {residue:.0%} of those after the "
+        f"first step at the end of {steps} steps. Take decay {floor(1000 * largest) / 1000:g} or less, or more "
+        "steps.",
         severity=Severity.WARN if residue > 10 * LARGEST_RESIDUE else Severity.INFO,
     )
 

@@ -52,6 +52,25 @@ def test_chunks_of_ghost_batch_norm_move_the_averages_once_each():
     assert found(norm=norm, batch_size=32, steps=21) == {"short_averages": "/norm/momentum"}
 
 
+@pytest.mark.parametrize(
+    ("decay", "steps", "severity"),
+    [
+        (0.9, 45, None),
+        (0.9, 44, Severity.INFO),
+        (0.999, 300, Severity.WARN),
+        (0.999, 4605, None),
+        (0.5, 1, "warn"),
+    ],
+)
+def test_averaged_weights_that_will_still_be_the_first_ones(decay, steps, severity):
+    warned = {each.code: each for each in warnings(spec_of(ema={"decay": decay}, steps=steps))}
+    assert ("short_ema" in warned) == (severity is not None)
+    if severity:
+        assert warned["short_ema"].severity == severity
+        advised = float(re.search(r"decay ([0-9.]+) or less", warned["short_ema"].message).group(1))
+        assert found(ema={"decay": advised}, steps=max(2, steps)) == {}
+
+
 def test_averages_that_are_not_kept_cannot_be_short():
     assert found(norm={"name": "batch", "track": False}, steps=1) == {}
 

@@ -12,7 +12,7 @@ from worker.diagnosis.evidence import Evidence, SiteEvidence, sites_of
 from worker.diagnosis.findings import CheckStatus, Diagnosis, Finding
 
 CHANNELS = 8
-#: A network for every norm: it has positions, and a residual branch. Its sites are `norm1` and `residual1.norm1`.
+#: A network for every norm: it has positions, and a residual branch. Its sites are `norm1` and `residual3.norm1`.
 BRANCHED = {
     "name": "sequential",
     "layers": [

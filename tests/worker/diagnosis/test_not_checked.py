@@ -94,11 +94,11 @@ NOTHING = {"test.delta": 0.0}
 @pytest.mark.parametrize(
     ("step", "changes", "words"),
     [
-        (8, {"evaluation": NOTHING}, "The job failed (diverged at step 8); nothing was found that explains it; "),
+        (8, {"evaluation": NOTHING}, "The job failed (diverged at step 8); nothing was found that explains it;"),
         (
             8,
             {"evaluation": {"test.delta": 0.3}},
-            "The job failed (diverged at step 8); test_shift; 2 checks passed",
+            "The job failed (diverged at step 8); test_shift; 1 checks passed",
         ),
         (None, {}, "The job failed (diverged); nothing could be checked but the spec."),
     ],

@@ -189,7 +189,7 @@ def test_a_step_of_adamw_moves_each_weight_by_lr():
 
 @pytest.mark.parametrize("optimizer", [{"name": "SGD", "lr": 1.0}, {"name": "AdamW", "lr": 1000.0}])
 def test_the_rate_advised_is_that_of_the_first_row_before_everything_blew_up(optimizer):
-    # What is left of the first step: a gradient of 5, and weights of a length of 1, a root mean square of 1 / 22.6.
+    # At first a gradient of 5, and weights of a length of 1, whose root mean square is 1 / 22.6.
     growth = 10.0 ** np.arange(8)[:, None]
     columns = {"layer.gradient_norm": 5 * growth**2, "layer.weight_norm": growth}
     failure = Failure(code=FailureCode.DIVERGED, message="", hint="", step=8)
@@ -199,10 +199,10 @@ def test_the_rate_advised_is_that_of_the_first_row_before_everything_blew_up(opt
 
 
 def test_branches_that_begin_at_nothing_have_small_gradients_by_design():
-    sizes = {"norm1": 1.0, "residual1.norm1": 1e-9}
+    sizes = {"norm1": 1.0, "residual3.norm1": 1e-9}
     columns = {name: {"layer.gradient_norm": size, "layer.weight_norm": 1.0} for name, size in sizes.items()}
     evidence = {"by_site": columns, "architecture": BRANCHED}
-    assert found(make_evidence(**evidence), "vanishing_gradients") is not None
+    assert found(make_evidence(**evidence), "exploding_gradients") is not None
     by_design = make_evidence(norm={"name": "skip_init"}, **evidence)
     assert status(by_design, "vanishing_gradients") is CheckStatus.NOT_CHECKED
     assert "begin at 0" in reason(by_design, "vanishing_gradients")
