@@ -113,9 +113,9 @@ def summary_over_channels(columns: Mapping[str, Floats]) -> dict[str, Floats]:
 def _finite_mean(values: Floats) -> Floats:
     finite = np.isfinite(values)
     if finite.all():
-        means: Floats = values.mean(axis=-1)
-        return means
+        # In float64: a sum of large numbers may be too large for the type that they have.
+        return values.mean(axis=-1, dtype=np.float64).astype(values.dtype)
     count = finite.sum(axis=-1)
-    total = np.where(finite, values, 0).sum(axis=-1)
+    total = np.where(finite, values, 0).sum(axis=-1, dtype=np.float64)
     means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return means
+    return means.astype(values.dtype)

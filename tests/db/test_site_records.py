@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from db import chunks, statistics
 from db.cursor import Cursor
-from db.site_streams import SiteWriter
+from db.site_streams import SiteWriter, summary_over_channels
 from db.statistics import StatisticsPage, StatisticsQuery
 from models.shapes import Site
 from tests.db.support import claimed_job, properties
@@ -250,3 +250,11 @@ def test_an_evaluation_that_found_nothing_is_no_row(database):
     writer = SiteWriter(hold, "norm1")
     writer.add_population(5, {})
     assert list(writer.streams) == []
+
+
+def test_the_mean_over_channels_is_that_of_the_finite_ones_however_large():
+    largest = np.finfo(np.float32).max
+    values = np.array([[1, np.inf, 3], [np.nan] * 3, [largest] * 3], dtype=np.float32)
+    summary = summary_over_channels({"drift.rho": values})
+    np.testing.assert_array_equal(summary["drift.rho.mean"], np.array([2, np.nan, largest], dtype=np.float32))
+    assert summary["drift.rho.max"][0] == np.inf

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from db.spec.lints.base import Severity
+from db.status import FailureCode
 from models.catalog.names import NormName
 from worker.diagnosis.evidence import Evidence, Floats
 from worker.diagnosis.findings import Finding, NotChecked
@@ -78,7 +79,7 @@ def _explanation(largest: str, smallest: str, ratio: float, *, explodes: bool) -
 def _long_step(evidence: Evidence) -> Finding | None:
     """A step longer than the weights."""
     looks = [("medians of the last recorded steps", last_steps(evidence))]
-    if evidence.failure is not None:
+    if evidence.failure is not None and evidence.failure.code is FailureCode.DIVERGED:
         # In the last rows of a job that diverged the weights have grown with the steps.
         looks.append(("at the earliest of the last recorded steps", earliest_steps(evidence)))
     for when, steps in looks:

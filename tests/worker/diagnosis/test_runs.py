@@ -45,7 +45,7 @@ FAULTS = [
     ),
     ({"dataset": {"name": "digits", "classes_per_batch": 2}}, "non_iid_batches", {"statistic_noise"}),
     ({"norm": {"name": "frozen_batch"}}, "frozen_from_scratch", {"frozen_shift"}),
-    ({"ema": {"decay": 0.998, "use_buffers": False}}, "ema_statistics", set()),
+    ({"ema": {"decay": 0.99, "use_buffers": False}}, "ema_statistics", set()),
 ]
 
 
