@@ -114,8 +114,8 @@ def _finite_mean(values: Floats) -> Floats:
     finite = np.isfinite(values)
     if finite.all():
         # In float64: a sum of large numbers may be too large for the type that they have.
-        return values.mean(axis=-1, dtype=np.float64).astype(values.dtype)
-    count = finite.sum(axis=-1)
-    total = np.where(finite, values, 0).sum(axis=-1, dtype=np.float64)
-    means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    return means.astype(values.dtype)
+        means: Floats = values.mean(axis=-1, dtype=np.float64)
+    else:
+        count, total = finite.sum(axis=-1), np.where(finite, values, 0).sum(axis=-1, dtype=np.float64)
+        means = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return means.astype(values.dtype, copy=False)

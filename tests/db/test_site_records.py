@@ -211,7 +211,7 @@ def test_buckets_have_least_and_greatest_and_how_many_rows(database, channels):
         path = column.split(".")
         parts = values.reshape(5, 4, *values.shape[1:])
         if channels is None and values.ndim > 1:
-            path, parts = [*path, "mean"], parts.mean(axis=2)
+            path, parts = [*path, "mean"], parts.mean(axis=2, dtype=np.float64).astype(parts.dtype)
         np.testing.assert_allclose(number_at(record, *path), np.nanmean(parts, axis=1), rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(number_at(record["min"], *path), np.nanmin(parts, axis=1))
         np.testing.assert_array_equal(number_at(record["max"], *path), np.nanmax(parts, axis=1))
