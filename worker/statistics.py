@@ -7,6 +7,7 @@ units whose percentiles are wanted, the input of norms that keep nothing, which 
 and what `worker.details` looks at.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from worker.drift import drift
 from worker.percentiles import OutputPercentiles
 from worker.running import RunningSites
 from worker.window import WINDOW
+
+#: Recorded steps that may wait for a flush, and seconds: a flush costs some milliseconds, however few they are.
+PENDING_STEPS, PENDING_SECONDS = 1000, 4.0
 
 #: A forward pass: the model itself, or the model under autocast.
 Forward = Callable[[Tensor], Tensor]
@@ -62,10 +66,13 @@ class Wanted:
         """Whether a step is: the first and the last always are."""
         return step % self.every == 0 or step in (1, self.steps)
 
-    def batches_to(self, step: int) -> int:
-        """Batches from the end of a step to the end of the next one that is recorded; 0 if this one is."""
+    def window_before(self, step: int, batches: int) -> int:
+        """The first step that has one of the last `batches` batches before the end of the next recorded step.
+
+        That is `step` or the first one after it that is recorded.
+        """
         following = step if step == 1 else min(-(-step // self.every) * self.every, self.steps)
-        return (following - step) * self.accumulate
+        return following - (batches - 1) // self.accumulate
 
 
 @dataclass(kw_only=True)
@@ -140,6 +147,9 @@ class SiteStatistics:
         self._details = Details(model, norms, neighbours(blueprint), learning_rate) if wanted.details else None
         self._hooks = bool(self._watched) or wanted.details
         self._latest_samples = 0
+        self._flushed_at = time.monotonic()
+        #: Worked out once for each recorded step: the question is asked at every step.
+        self._looks_from = self._wanted.window_before(1, self._running.window)
         self._clear({name: [] for name in norms if name not in running})
 
     def _clear(self, moments: dict[str, list[dict[str, Tensor]]]) -> None:
@@ -166,11 +176,12 @@ class SiteStatistics:
     def observe(self, step: int, samples: int) -> None:
         """One batch of a step is through, and the running averages have moved."""
         self._latest_samples = samples
-        if self._wanted.batches_to(step) < self._running.window:
+        if step >= self._looks_from:
             self._running.observe(samples)
 
     def take(self, step: int) -> None:
         """Record a step, before the optimizer moves the weights."""
+        self._looks_from = self._wanted.window_before(step + 1, self._running.window)
         self._steps.append(step)
         self._samples.append(self._latest_samples)
         self._running.take()
@@ -188,8 +199,13 @@ class SiteStatistics:
         for watched in self._watched.values():
             watched.clear()
 
+    def is_full(self) -> bool:
+        """Whether a flush is due."""
+        return len(self._steps) >= PENDING_STEPS or time.monotonic() - self._flushed_at >= PENDING_SECONDS
+
     def flush(self, last_step: int | None = None) -> list[SiteRows]:
         """What has been recorded since the last flush, on the host; nothing beyond `last_step`."""
+        self._flushed_at = time.monotonic()
         if not self._steps:
             return []
         steps = [step for step in self._steps if last_step is None or step <= last_step]

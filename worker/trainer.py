@@ -118,7 +118,7 @@ def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool
         if step == 1:
             reporter.first_step()
         if run.recorder.is_full() or last or probed is not None:
-            flush(run, reporter)
+            flush(run, reporter, sites=run.statistics.is_full())
             reporter.progress(step, epoch, speed.samples_per_second())
         if probed is not None:
             with speed.paused():
@@ -173,8 +173,10 @@ def schedule(plan: Plan, order: BatchOrder) -> Iterator[tuple[int, int, list[Ten
         yield step, parts[-1][0], [rows for _, rows in parts]
 
 
-def flush(run: Run, reporter: Reporter) -> None:
+def flush(run: Run, reporter: Reporter, *, sites: bool = True) -> None:
     """Report what has been recorded; the one place of a training step where the host waits for the device.
+
+    Without `sites` their statistics may wait for a later flush, unless the run ends here.
 
     Raises:
         Diverged: one of the losses was not finite.
@@ -184,8 +186,9 @@ def flush(run: Run, reporter: Reporter) -> None:
         reporter.metrics("train", train_rows.steps, train_rows.series)
     diverged = train_rows.diverged
     last_step = diverged.step if diverged else None
-    for rows in run.statistics.flush(last_step=last_step):
-        reporter.statistics(rows.site, rows.steps, rows.moments, rows.percentiles)
+    if sites or diverged is not None:
+        for rows in run.statistics.flush(last_step=last_step):
+            reporter.statistics(rows.site, rows.steps, rows.moments, rows.percentiles)
     for row in run.probes.flush(last_step=last_step):
         reporter.probe(row.name, row.step, row.values)
     if diverged is not None:

@@ -65,7 +65,9 @@ class Probes:
 
     def copy(self, step: int, model: nn.Module) -> nn.Module | None:
         """The model as it is before a step that is probed; none if it is not."""
-        return deepcopy(model) if any(step % probe.every == 0 for probe in self._probes) else None
+        if not self._probes or all(step % probe.every for probe in self._probes):
+            return None
+        return deepcopy(model)
 
     def measure(self, step: int, state: State) -> None:
         """Let every probe that is due measure."""
