@@ -64,6 +64,7 @@ def test_the_model_gives_its_accuracy_on_digits_in_plain_torch(client, tmp_path,
     assert measured == job["latest"]["test/accuracy"]["value"]
 
 
+@pytest.mark.parametrize("service", ["embedded"], indirect=True)  # long, and the same on both
 def test_the_model_gives_its_accuracy_on_mnist_in_plain_torch(client, tmp_path, data_dir):
     import io
 

@@ -41,6 +41,7 @@ def ended_among(followers) -> int:
     return sum(follower.ended() for follower in followers)
 
 
+@pytest.mark.parametrize("service", ["embedded"], indirect=True)  # long, and the same on both
 def test_batch_norm_makes_the_sigmoid_network_trainable_on_every_seed(client, data_dir):
     jobs = {
         (norm, seed): client.submit(PAPER, norm={"name": norm}, seed=seed, evaluate={"every": 500})
@@ -206,6 +207,7 @@ def test_a_group_norm_has_moments_of_groups_and_no_eval_mode(client):
     assert latest["gap/train_mode/accuracy"] == latest["gap/eval_mode/accuracy"]
 
 
+@pytest.mark.parametrize("service", ["embedded"], indirect=True)  # long, and the same on both
 def test_precise_statistics_mend_what_a_slow_average_has_not_reached_in_a_convolutional_network(client):
     job = client.run(
         architecture={"name": "resnet", "depth": 8},

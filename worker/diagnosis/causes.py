@@ -32,6 +32,8 @@ CAUSES: Mapping[str, tuple[str, ...]] = {
         "statistics_drift",
         "frozen_shift",
         "stale_statistics",
+        "non_iid_batches",
+        "statistic_noise",
     ),
     "statistic_noise": ("two_values_per_channel", "non_iid_batches"),
     "batch_noise": ("two_values_per_channel", "non_iid_batches", "statistic_noise"),
