@@ -12,7 +12,7 @@ up: .venv/worker.done
 
 test: setup check
 	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev.done
 	$(BIN)/ruff check .

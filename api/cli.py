@@ -5,7 +5,6 @@ import sys
 from typing import Annotated
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 
 from api.settings import ApiSettings
@@ -29,16 +28,10 @@ def api(
     access_log: Annotated[bool, typer.Option(help="Log every request.")] = False,
 ) -> None:
     """Run the API alone."""
-    settings = ApiSettings()
-    uvicorn.run(
-        "api.main:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        access_log=access_log,
-        log_level="warning",
-        timeout_graceful_shutdown=20,
-    )
+    # Here, because the other commands are quicker without the application.
+    from api.server import serve
+
+    serve(ApiSettings(), access_log=access_log)
 
 
 @app.command()

@@ -14,6 +14,10 @@ from db.tables import Artifact
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
+#: A whole file up to here is read once before it is sent, so that damage is an answer and not a surprise. A longer
+#: one, and a part of one, is only known to be as long as it should be; `Repr-Digest` lets the client look.
+VERIFIED_BYTES = 64 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
@@ -33,6 +37,7 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
         ArtifactPending: the file is still being made.
         ArtifactFailed: it could not be made.
         FileMissing: the store has it no more.
+        FileDamaged: the store has something else in its place.
     """
     file = checkpoints.stored_file(artifact)
     etag = f'"{file.sha256}"'
@@ -57,6 +62,7 @@ def answer(request: Request, artifact: Artifact, store: Store, *, immutable: boo
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{file.size_bytes}"
     length = span.end - span.start
     headers["Content-Length"] = str(length)
+    store.verify(file, content=status == 200 and not is_head and length <= VERIFIED_BYTES)
     if is_head:
         return Response(status_code=status, headers=headers, media_type=artifact.media_type)
     content = store.open(file.key, span.start, length)

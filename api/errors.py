@@ -5,13 +5,25 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from api.problems import FieldError, ProblemError
 from api.strict import UnreadableBody
 from api.validation import field_errors
-from db.errors import FileMissing, InvalidCursor, NormlabError, NotFound, TransitionRefused
+from db.errors import (
+    FileDamaged,
+    FileMissing,
+    InvalidCursor,
+    NormlabError,
+    NotFound,
+    StorageFailed,
+    StorageFull,
+    TransitionRefused,
+)
+from db.idempotency import IdempotencyKeyReused
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +54,25 @@ def to_problem(request: Request, error: Exception) -> ProblemError:
             return error
         case UnreadableBody():
             return error.problem
+        case NormlabError():
+            return _refused(error)
+        case RequestValidationError():
+            return _invalid(request, error)
+        case HTTPException():
+            return _http(request, error)
+        case OperationalError() | InterfaceError() | PoolTimeout() | DBAPIError(connection_invalidated=True):
+            log.error("The database did not answer request %s.", request.state.request_id, exc_info=error)
+            detail = "The database does not answer, or is too busy. Send the request again soon."
+            return ProblemError(503, "database_unavailable", "No database", detail, headers={"Retry-After": "5"})
+    log.exception("Request %s failed.", request.state.request_id, exc_info=error)
+    return ProblemError(
+        500, "internal_error", "Internal error", "The service failed; the request id finds the details in its log."
+    )
+
+
+def _refused(error: NormlabError) -> ProblemError:
+    """What the database or the store refuses."""
+    match error:
         case NotFound():
             return ProblemError(404, error.code, "Not found", str(error))
         case InvalidCursor():
@@ -50,19 +81,15 @@ def to_problem(request: Request, error: Exception) -> ProblemError:
         case TransitionRefused():
             detail = f"{error} It can while it is {', '.join(error.allowed)}."
             return ProblemError(409, error.code, "Not possible now", detail, allowed=error.allowed)
-        case FileMissing():
-            log.error("The store has no file %s.", error.key)
+        case FileMissing() | FileDamaged():
+            log.error("File %s of the store: %s.", error.key, error.code)
             return ProblemError(410, error.code, "Gone", str(error))
-        case NormlabError():
-            return ProblemError(409, error.code, "Not possible now", str(error), headers=_retry_after(error))
-        case RequestValidationError():
-            return _invalid(request, error)
-        case HTTPException():
-            return _http(request, error)
-    log.exception("Request %s failed.", request.state.request_id, exc_info=error)
-    return ProblemError(
-        500, "internal_error", "Internal error", "The service failed; the request id finds the details in its log."
-    )
+        case StorageFull() | StorageFailed():
+            log.error("The store refused.", exc_info=error)
+            return ProblemError(503, error.code, "The store refused", str(error), headers=_retry_after(error))
+        case IdempotencyKeyReused():
+            return ProblemError(422, error.code, "The key has another request", str(error))
+    return ProblemError(409, error.code, "Not possible now", str(error), headers=_retry_after(error))
 
 
 def _retry_after(error: NormlabError) -> dict[str, str]:

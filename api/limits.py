@@ -22,10 +22,10 @@ def training_memory(spec: JobSpec) -> Memory:
 
 
 def _evaluated(spec: JobSpec) -> int:
-    """Samples of the test set or of the training subset on which the modes are compared, whichever has more."""
+    """Samples of the test or validation data, or of the training subset of the modes, whichever has most."""
     data = spec.dataset
     subset = min(max(spec.evaluate.train_samples, spec.batch_size), data.train_samples)
-    return max(data.test_samples, subset)
+    return max(data.test_samples, data.validation_samples, subset)
 
 
 def _optimizer_copies(spec: JobSpec) -> int:

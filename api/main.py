@@ -1,5 +1,6 @@
 """The API application."""
 
+from asyncio import Semaphore
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,12 +11,29 @@ from api import errors
 from api.deps import Service
 from api.middleware import RequestContext
 from api.problems import Problem
-from api.routes import artifacts, catalog, diagnosis, health, jobs, probes, recalibrations, records
+from api.routes import (
+    artifacts,
+    catalog,
+    commands,
+    diagnosis,
+    health,
+    jobs,
+    logs,
+    probes,
+    queue,
+    recalibrations,
+    records,
+    stream,
+)
 from api.settings import ApiSettings
+from api.watch import Watch
 from db.engine import Database
 from db.logs import set_up_logging
 from db.store import Store
 from worker.queue import Dispatcher, make_celery
+
+#: That this process keeps open at a time.
+MOST_STREAMS = 256
 
 DESCRIPTION = """
 Training as a service for neural networks, with normalization as a first-class thing: post a job, poll what
@@ -32,12 +50,15 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         database=database,
         store=Store(settings.store_url),
         dispatcher=Dispatcher(make_celery(settings), database),
+        watch=Watch(database),
+        streams=Semaphore(MOST_STREAMS),
         memory_limit_bytes=settings.memory_limit_bytes,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        await service.watch.close()
         database.dispose()
 
     app = FastAPIOffline(
@@ -52,6 +73,19 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
     app.add_middleware(
         RequestContext, max_body_bytes=settings.max_body_bytes, max_inputs_bytes=settings.max_inputs_bytes
     )
-    for part in (jobs, records, diagnosis, probes, recalibrations, artifacts, catalog, health):
+    for part in (
+        jobs,
+        stream,
+        commands,
+        queue,
+        records,
+        logs,
+        diagnosis,
+        probes,
+        recalibrations,
+        artifacts,
+        catalog,
+        health,
+    ):
         app.include_router(part.router)
     return app

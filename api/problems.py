@@ -10,7 +10,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class FieldError(BaseModel):
-    """One wrong field. `pointer` is a JSON pointer into the body, or `?name` for a query parameter."""
+    """One wrong field. `pointer` is a JSON pointer into the body, `?name` a query parameter, `Name` a header."""
 
     pointer: str
     code: str
@@ -71,6 +71,12 @@ class ProblemError(Exception):
         )
         body = problem.model_dump_json(exclude_none=True)
         return Response(body, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def invalid_header(name: str, message: str) -> ProblemError:
+    """422 for a header that is not as it should be."""
+    wrong = FieldError(pointer=name, code="invalid_header", message=message)
+    return ProblemError(422, wrong.code, "A header is not valid", f"{name}: {message}", errors=[wrong])
 
 
 def suggest(given: object, allowed: list[str]) -> str | None:

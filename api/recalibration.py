@@ -1,8 +1,13 @@
 """From a client's wish for population statistics to a pending file that a worker makes."""
 
+from fastapi import Response
+from sqlalchemy.orm import Session
+
 from api.deps import Service
+from api.idempotency import Once, is_replay
 from api.inputs import read_inputs, to_file
 from api.problems import FieldError, ProblemError
+from api.schemas.jobs import ArtifactOut
 from api.schemas.recalibrations import RecalibrationIn
 from api.stored import spec_of
 from db import jobs, recalibrations
@@ -10,18 +15,19 @@ from db.ids import new_id
 from db.recalibrations import ClientInputs
 from db.spec.job import JobSpec
 from db.spec.recalibration import LEAST_SAMPLES, Recalibration, own_samples
-from db.tables import Artifact
 from models.memory import eval_batch
 from models.shapes import largest_output
 
 
-def order(service: Service, job_id: str, body: RecalibrationIn) -> Artifact:
-    """Check the wish and store it.
+def order(service: Service, once: Once, job_id: str, body: RecalibrationIn) -> Response:
+    """Check the wish and store it; the answer is the pending file.
 
     Raises:
         NormlabError: the job, or what it left, cannot be recalibrated; `recalibrations.check` says when.
         ProblemError: 422, the body does not fit the job; 409, the job's spec is not taken any more.
     """
+    if (earlier := once.earlier(service.database)) is not None:
+        return earlier
     request = body.request()
     with service.database.read() as session:
         job = jobs.get(session, job_id)
@@ -30,13 +36,17 @@ def order(service: Service, job_id: str, body: RecalibrationIn) -> Artifact:
     _check_batch(request.batch_size, spec)
     _check_samples(request, spec)
     inputs = _keep_inputs(service, body, spec)
+    answer = None
+
+    def make(session: Session) -> ArtifactOut:
+        return ArtifactOut.model_validate(recalibrations.create(session, job_id, request, inputs))
+
     try:
-        with service.database.write() as session:
-            return recalibrations.create(session, job_id, request, inputs)
-    except Exception:
-        if inputs is not None:  # no row names them
+        answer = once.create(service.database, make, at="/v1/artifacts", status=202)
+        return answer
+    finally:
+        if inputs is not None and (answer is None or is_replay(answer)):  # no row names them
             service.store.delete([inputs.key])
-        raise
 
 
 def _check_batch(batch_size: int | None, spec: JobSpec) -> None:

@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
+from api.etag import conditional
 from api.problems import FieldError, ProblemError, suggest
 
 MAX_DEPTH = 32
@@ -42,7 +43,7 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that takes JSON bodies only and refuses query parameters that it does not know."""
+    """A route that takes JSON bodies only, refuses query parameters that it does not know, and gives ETags."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         known = sorted(field.alias for field in self.dependant.query_params)
@@ -53,7 +54,7 @@ class StrictRoute(APIRoute):
             field = self.body_field
             if field is not None and (field.field_info.is_required() or _has_body(request)):
                 _check_content_type(request)
-            return await handle(StrictRequest(request.scope, request.receive))
+            return conditional(request, await handle(StrictRequest(request.scope, request.receive)))
 
         return strict
 

@@ -21,11 +21,13 @@ from db.settings import WorkerSettings
 from db.spec.job import JobSpec
 from db.status import Status
 from db.store import Store
+from worker.assembly import make_run
 from worker.child import Orders
 from worker.data.cache import CachedData
 from worker.device import describe
 from worker.reporter import DatabaseReporter
-from worker.run import load_data, make_run, run_attempt
+from worker.run import load_data, run_attempt
+from worker.stop import Stop
 from worker.trainer import train
 
 #: The job that is measured; its length and what it records besides the defaults come with each measurement.
@@ -103,14 +105,14 @@ class Installation:
             run = make_run(spec, cached, device)
             asked = count()
 
-            def should_stop() -> bool:  # the loop asks before each step
+            def wanted() -> Stop | None:  # the loop asks before each step
                 before = next(asked)
                 if before:
                     turns()
-                return before == steps or reporter.stopped.is_set()
+                return Stop.CANCEL if before == steps or reporter.stopped.is_set() else None
 
             with turns:
-                train(run, reporter, should_stop)
+                train(run, reporter, wanted)
                 reporter.close()
         self._check(hold, steps)
 

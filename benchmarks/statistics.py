@@ -28,8 +28,9 @@ from benchmarks.paired import Candidate, Pair, Spread, Turns, compare, verdict
 from benchmarks.plain import own_kernels
 from db.datasets import DATASETS, DatasetName
 from db.spec.job import JobSpec
+from worker.assembly import make_run
 from worker.data.cache import CachedData
-from worker.run import load_data, make_run
+from worker.run import load_data
 from worker.trainer import Run, schedule, train_step
 
 RESNET: dict[str, Any] = {
@@ -64,8 +65,8 @@ class OwnLoop:
         self._run.model.train()
 
     def __call__(self, steps: int) -> None:
-        for step, _, parts in islice(self._steps, steps):
-            train_step(self._run, step, parts)
+        for place, parts in islice(self._steps, steps):
+            train_step(self._run, place.step, parts)
             if self._run.recorder.is_full():
                 self._run.recorder.flush()
 

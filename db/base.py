@@ -52,6 +52,24 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds} || ' seconds')"
 
 
+class seconds_since(FunctionElement[float]):
+    """Seconds from a time to now, by the database's clock; never below 0."""
+
+    type = sa.Double()
+    inherit_cache = True
+
+
+@compiles(seconds_since, "postgresql")
+def _seconds_since_postgresql(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:
+    time = compiler.process(element.clauses, **kw)
+    return f"greatest(0, extract(epoch FROM clock_timestamp() - {time}))::double precision"
+
+
+@compiles(seconds_since, "sqlite")
+def _seconds_since_sqlite(element: seconds_since, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"max(0.0, (julianday('now') - julianday({compiler.process(element.clauses, **kw)})) * 86400.0)"
+
+
 #: JSON that Postgres keeps parsed.
 Json = sa.JSON().with_variant(JSONB(), "postgresql")
 

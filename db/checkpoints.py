@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from db import events, lease
@@ -37,63 +37,144 @@ class ModelFile:
     stored: StoredFile
 
 
-def commit(session: Session, hold: Hold, step: int, state: StoredFile, files: Sequence[ModelFile]) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """A state of a run as it lies in the store, and what the job shows as of it."""
+
+    step: int
+    epoch: int
+    state: StoredFile
+    files: Sequence[ModelFile]
+    latest: dict[str, Any]
+    best: dict[str, Any]
+    #: By which the job selects, the greater the better; none where the step was not evaluated.
+    score: float | None = None
+
+
+def commit(session: Session, hold: Hold, saved: Saved) -> str:
     """Make a saved state the job's newest checkpoint; its files must be in the store already.
+
+    A commit whose answer was lost may be made again.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
-    lease.check(session, hold)
+    # Progress: the tries that may fail count from here.
+    lease.record(session, hold, lost_attempts=0)
+    key = (Checkpoint.attempt == hold.attempt, Checkpoint.step == saved.step)
+    known = session.scalar(select(Checkpoint.id).where(Checkpoint.job_id == hold.job_id, *key))
+    if known is not None:
+        return known
+    checkpoint_id = add(session, hold, saved)
+    events.add(session, hold.job_id, hold.attempt, "checkpoint", step=saved.step, id=checkpoint_id)
+    return checkpoint_id
+
+
+def add(session: Session, hold: Hold, saved: Saved) -> str:
+    """The rows of a checkpoint and of its files; returns its id."""
     checkpoint = Checkpoint(
         id=new_id("ckpt"),
         job_id=hold.job_id,
         attempt=hold.attempt,
-        step=step,
-        state_key=state.key,
-        state_sha256=state.sha256,
-        size_bytes=state.size_bytes + sum(file.stored.size_bytes for file in files),
+        step=saved.step,
+        state_key=saved.state.key,
+        state_sha256=saved.state.sha256,
+        size_bytes=saved.state.size_bytes + sum(file.stored.size_bytes for file in saved.files),
+        epoch=saved.epoch,
+        latest=saved.latest,
+        best=saved.best,
+        score=saved.score,
         created_at=now(),
     )
     session.add(checkpoint)
     session.flush()
-    for file in files:
-        session.add(
-            Artifact(
-                id=new_id("art"),
-                job_id=hold.job_id,
-                checkpoint_id=checkpoint.id,
-                format=file.format,
-                filename=file.filename,
-                source=ArtifactSource.TRAINING,
-                status=ArtifactStatus.READY,
-                attempt=0,
-                lost_attempts=0,
-                media_type=MEDIA_TYPES[file.format],
-                step=step,
-                store_key=file.stored.key,
-                sha256=file.stored.sha256,
-                size_bytes=file.stored.size_bytes,
-                created_at=now(),
-            )
-        )
-    events.add(session, hold.job_id, hold.attempt, "checkpoint", step=step, id=checkpoint.id)
+    session.add_all(_artifact(checkpoint, file) for file in saved.files)
+    session.flush()
     return checkpoint.id
 
 
-def prune(session: Session, hold: Hold, keep_last: int) -> list[str]:
-    """Forget all but the newest checkpoints of the job; returns the store keys that nothing names any more.
+def _artifact(checkpoint: Checkpoint, file: ModelFile) -> Artifact:
+    return Artifact(
+        id=new_id("art"),
+        job_id=checkpoint.job_id,
+        checkpoint_id=checkpoint.id,
+        format=file.format,
+        filename=file.filename,
+        source=ArtifactSource.TRAINING,
+        status=ArtifactStatus.READY,
+        attempt=0,
+        lost_attempts=0,
+        media_type=MEDIA_TYPES[file.format],
+        step=checkpoint.step,
+        store_key=file.stored.key,
+        sha256=file.stored.sha256,
+        size_bytes=file.stored.size_bytes,
+        created_at=now(),
+    )
+
+
+def prune(session: Session, hold: Hold, keep_last: int, keep_best: int) -> list[str]:
+    """Forget all but the newest checkpoints and the best; returns the store keys that nothing names any more.
+
+    What a fork began with stays: it cannot be reproduced without.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
     lease.check(session, hold)
-    old = list_for(session, hold.job_id)[keep_last:]
-    ids = [checkpoint.id for checkpoint in old]
-    keys = [checkpoint.state_key for checkpoint in old]
-    rows = session.execute(select(Artifact.store_key, Artifact.inputs_key).where(Artifact.checkpoint_id.in_(ids)))
-    keys += [key for row in rows for key in row if key is not None]
-    session.execute(delete(Checkpoint).where(Checkpoint.id.in_(ids)))
+    found = list_for(session, hold.job_id)
+    whole = [each for each in found if each.damaged_at is None]
+    stay = {*whole[:keep_last], *by_score(whole)[:keep_best], *(each for each in found if each.attempt == 0)}
+    gone = [each.id for each in found if each not in stay]
+    keys = _keys(session, Checkpoint.id.in_(gone))
+    session.execute(delete(Checkpoint).where(Checkpoint.id.in_(gone)))
     return keys
+
+
+def by_score(found: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The best first; of equals the older one, which was there first."""
+    scored = [(-each.score, each.step, each) for each in found if each.score is not None]
+    return [each for *_, each in sorted(scored, key=lambda row: row[:2])]
+
+
+def keys_of_job(session: Session, job_id: str) -> list[str]:
+    """The store keys of everything that a job has."""
+    return _keys(session, Checkpoint.job_id == job_id)
+
+
+def _keys(session: Session, which: ColumnElement[bool]) -> list[str]:
+    states = session.scalars(select(Checkpoint.state_key).where(which))
+    files = session.execute(
+        select(Artifact.store_key, Artifact.inputs_key)
+        .join(Checkpoint, Checkpoint.id == Artifact.checkpoint_id)
+        .where(which)
+    )
+    return [*states, *(key for row in files for key in row if key is not None)]
+
+
+def resumable(session: Session, job_id: str) -> Sequence[Checkpoint]:
+    """The checkpoints that an attempt may go on from, the newest first."""
+    return [each for each in list_for(session, job_id) if each.damaged_at is None]
+
+
+def weights_of(session: Session, checkpoint_id: str) -> dict[str, StoredFile]:
+    """The trained files of a checkpoint, by filename."""
+    query = select(Artifact).where(
+        Artifact.checkpoint_id == checkpoint_id, Artifact.source == ArtifactSource.TRAINING
+    )
+    return {file.filename: stored_file(file) for file in session.scalars(query)}
+
+
+def mark_damaged(session: Session, hold: Hold, checkpoint_id: str, step: int, why: str) -> None:
+    """A file of a checkpoint is not what was written: no attempt goes on from it any more.
+
+    Raises:
+        AttemptSuperseded: another attempt holds the job.
+    """
+    lease.check(session, hold)
+    session.execute(update(Checkpoint).where(Checkpoint.id == checkpoint_id).values(damaged_at=now()))
+    data = {"id": checkpoint_id, "step": step, "message": why}
+    events.add(session, hold.job_id, hold.attempt, "checkpoint_damaged", **data)
 
 
 def list_for(session: Session, job_id: str) -> Sequence[Checkpoint]:
@@ -133,18 +214,34 @@ def stored_file(artifact: Artifact) -> StoredFile:
     return StoredFile(key=artifact.store_key, sha256=artifact.sha256, size_bytes=artifact.size_bytes)
 
 
-def model(session: Session, job: Job, format: str, weights: Weights = "raw") -> Artifact:
-    """The file of the newest checkpoint in a format; `weights` says which of the two with format `safetensors`.
+def choose(session: Session, job: Job, which: str = "last") -> Checkpoint:
+    """A checkpoint of the job: `last`, `best`, or that of a step. Damaged ones do not count.
 
     Raises:
-        NoModelYet: the job has no checkpoint.
+        NoModelYet: the job has no such checkpoint.
+    """
+    whole = resumable(session, job.id)
+    match which:
+        case "last":
+            found = whole
+        case "best":
+            found = by_score(whole)
+        case _:
+            found = [each for each in whole if str(each.step) == which]
+    if not found:
+        raise NoModelYet(job.id, job.status.value, which, sorted({each.step for each in whole}))
+    return found[0]
+
+
+def model(session: Session, job: Job, format: str, weights: Weights = "raw", which: str = "last") -> Artifact:
+    """The file of a checkpoint in a format; `weights` says which of the two with format `safetensors`.
+
+    Raises:
+        NoModelYet: the job has no such checkpoint.
         NoAveragedWeights: it has, but no averages are wanted of its weights.
     """
-    newest = list_for(session, job.id)
-    if not newest:
-        raise NoModelYet(job.id, job.status.value)
     query = select(Artifact).where(
-        Artifact.checkpoint_id == newest[0].id,
+        Artifact.checkpoint_id == choose(session, job, which).id,
         Artifact.format == format,
         Artifact.source == ArtifactSource.TRAINING,
     )

@@ -119,6 +119,8 @@ def windows(session: Session, job_id: str) -> list[Window]:
     result: list[Window] = []
     end = LAST_STEP
     for number, start in reversed(rows):
+        if start is None:  # it has written nothing yet, and takes nothing back
+            continue
         result.append(Window(attempt=number, after=start, last=end))
         end = min(end, start)
     return [window for window in reversed(result) if window.after < window.last]

@@ -50,13 +50,12 @@ def start(session: Session, job_id: str, text: str | None) -> tuple[Cursor, int 
     Raises:
         InvalidCursor: the text is not a cursor.
     """
-    newest = session.scalar(select(func.max(Attempt.number)).where(Attempt.job_id == job_id)) or 0
+    started = (Attempt.job_id == job_id, Attempt.start_step.is_not(None))
+    newest = session.scalar(select(func.max(Attempt.number)).where(*started)) or 0
     if text is None:
         return Cursor(attempt=newest, steps={}), None
     cursor = Cursor.decode(text)
-    back = session.scalar(
-        select(func.min(Attempt.start_step)).where(Attempt.job_id == job_id, Attempt.number > cursor.attempt)
-    )
+    back = session.scalar(select(func.min(Attempt.start_step)).where(*started, Attempt.number > cursor.attempt))
     if back is None:
         return Cursor(attempt=newest, steps=cursor.steps), None
     rewound = any(step > back for step in cursor.steps.values())

@@ -45,8 +45,10 @@ class NoModelYet(NormlabError):
 
     code = "no_model_yet"
 
-    def __init__(self, job_id: str, status: str) -> None:
-        super().__init__(f"Job {job_id} is {status} and has no saved model.")
+    def __init__(self, job_id: str, status: str, which: str, steps: list[int]) -> None:
+        has = f"has saved models of the steps {', '.join(map(str, steps))}" if steps else "has no saved model"
+        wanted = "" if which == "last" else f", none that is {which}" if which == "best" else f", not of {which}"
+        super().__init__(f"Job {job_id} is {status} and {has}{wanted}.")
 
 
 class NoAveragedWeights(NormlabError):
@@ -124,3 +126,39 @@ class NotRecalibratedYet(NormlabError):
             "The newest checkpoint has no file with population statistics of the training data. "
             f"POST /v1/jobs/{job_id}/recalibrate makes one."
         )
+
+
+class FileDamaged(NormlabError):
+    """A file whose size or sha256 is not what was written."""
+
+    code = "file_damaged"
+
+    def __init__(self, key: str) -> None:
+        super().__init__("The file in the store is not what was saved. Train again, or have the store restored.")
+        self.key = key
+
+
+class StorageFull(NormlabError):
+    """No room for a file: the disk, a quota, or the largest file that the process may write."""
+
+    code = "storage_full"
+    retry_after_seconds = 60
+
+    def __init__(self, needed_bytes: int, free_bytes: int | None) -> None:
+        free = "" if free_bytes is None else f": {free_bytes} bytes are free"
+        super().__init__(
+            f"The store has no room for a file of {needed_bytes} bytes{free}. "
+            "Free some space, or raise the quota or the limit on the size of files."
+        )
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+
+class StorageFailed(NormlabError):
+    """The store cannot be written or read."""
+
+    code = "storage_failed"
+    retry_after_seconds = 60
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The store cannot be used: {reason}. The service's log has more.")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.base import now
@@ -13,16 +13,18 @@ from db.tables import Event, Job
 
 def add(session: Session, job_id: str, attempt: int, type: str, **data: Any) -> None:
     """Add a line to the timeline, numbered after the last one."""
-    # Two writers would take the same number; the job's row makes them wait for one another.
-    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
-    last = session.scalar(select(func.max(Event.seq)).where(Event.job_id == job_id)) or 0
-    session.add(Event(job_id=job_id, seq=last + 1, type=type, attempt=attempt, at=now(), data=data))
+    # The job's row has the number: two writers wait for one another, and who waits for news asks for one number.
+    count = update(Job).where(Job.id == job_id).values(event_seq=Job.event_seq + 1).returning(Job.event_seq)
+    seq = session.execute(count.execution_options(synchronize_session=False)).scalar_one()
+    session.add(Event(job_id=job_id, seq=seq, type=type, attempt=attempt, at=now(), data=data))
     session.flush()
 
 
-def add_status(session: Session, job_id: str, attempt: int, status: Status, reason: str | None = None) -> None:
+def add_status(
+    session: Session, job_id: str, attempt: int, status: Status, reason: str | None = None, **more: Any
+) -> None:
     """Add a change of status."""
-    add(session, job_id, attempt, "status", status=status.value, reason=reason)
+    add(session, job_id, attempt, "status", status=status.value, reason=reason, **more)
 
 
 def after(session: Session, job_id: str, seq: int, limit: int) -> Sequence[Event]:

@@ -1,19 +1,22 @@
-"""Jobs as clients see them: create, read, list, cancel."""
+"""Jobs as clients see them: create, read, list. `db.commands` has what may be asked of them."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import events, outbox
 from db.base import now
-from db.errors import InvalidCursor, NotFound, TransitionRefused
-from db.guard import guarded_update
+from db.errors import InvalidCursor, NotFound
 from db.ids import is_id, new_id
 from db.spec.job import JobSpec
 from db.spec.warnings import warnings
-from db.status import CANCELLABLE, Status
+from db.status import Status
 from db.tables import Job
+
+#: Priorities go from its negative to it.
+MOST_PRIORITY = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,7 @@ class JobFilter:
     architecture: str | None = None
 
 
-def create(session: Session, spec: JobSpec) -> Job:
+def create(session: Session, spec: JobSpec, *, priority: int = 0, origin: dict[str, Any] | None = None) -> Job:
     """Store a queued job and the message that will wake a worker, in one transaction."""
     resolved = spec.resolved()
     job = Job(
@@ -33,7 +36,7 @@ def create(session: Session, spec: JobSpec) -> Job:
         name=spec.name,
         labels=spec.labels,
         status=Status.QUEUED,
-        priority=0,
+        priority=priority,
         spec=spec.model_dump(mode="json", exclude_unset=True),
         resolved=resolved.to_json(),
         spec_hash=resolved.digest(),
@@ -43,6 +46,9 @@ def create(session: Session, spec: JobSpec) -> Job:
         attempt=0,
         lost_attempts=0,
         run_at=now(),
+        spent_seconds=0.0,
+        event_seq=0,
+        origin=origin,
         step=0,
         steps=resolved.steps,
         epoch=0,
@@ -94,28 +100,3 @@ def page(session: Session, where: JobFilter, limit: int, cursor: str | None) -> 
         query = query.where(Job.id < cursor)
     jobs = list(session.scalars(query))
     return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
-
-
-def request_cancel(session: Session, job_id: str) -> tuple[Job, bool]:
-    """Cancel a queued job at once; ask the worker of a live one to stop. Returns the job and if that is new.
-
-    Raises:
-        NotFound: there is no such job.
-        TransitionRefused: the job has ended otherwise.
-    """
-    get(session, job_id)
-    # The row is kept until the commit: a worker that changes the status at the same time waits, or goes first.
-    job = session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
-    if job.status is Status.QUEUED:
-        to, ended = Status.CANCELLED, {"finished_at": now(), "reason": "cancelled"}
-        outbox.remove(session, job_id)
-    elif job.status in CANCELLABLE:
-        to, ended = Status.CANCELLING, {}
-    elif job.status in (Status.CANCELLING, Status.CANCELLED):
-        return job, False
-    else:
-        raise TransitionRefused("be cancelled", job.status.value, [status.value for status in CANCELLABLE])
-    guarded_update(session, Job.id == job_id, Job.status == job.status, status=to, **ended)
-    session.refresh(job)
-    events.add_status(session, job_id, job.attempt, job.status, "cancel_requested")
-    return job, True

@@ -1,26 +1,24 @@
 """The job protocol: who holds a job, and every change of status that its worker makes.
 
 A claim raises the attempt number. The number is the fencing token: each later write carries it and finds no row
-once another attempt holds the job. A lease that lapses gives the job back.
+once another attempt holds the job. `db.recovery` takes back what was held by an attempt that is gone.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from db import events, outbox
-from db.base import now
+from db.base import now, seconds_since
 from db.errors import AttemptSuperseded
 from db.guard import guarded_update
-from db.status import LIVE, FailureCode, Status
+from db.status import FINAL, LIVE, FailureCode, Status, sources
 from db.tables import Attempt, Job
 
-#: Lapsed jobs taken up in one sweep.
-SWEEP_LIMIT = 50
-#: Seconds before a lost job's next attempt: doubled each time, up to the longest.
-FIRST_BACKOFF, LONGEST_BACKOFF = 10.0, 600.0
+#: Seconds, where a spec names none.
+LONGEST_RUNTIME = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +39,14 @@ class Failure:
     step: int | None = None
 
 
+def is_due(session: Session) -> bool:
+    """Whether there is a job to claim; cheap enough to ask every few seconds."""
+    return session.scalar(_claimable()) is not None
+
+
 def claim(session: Session, worker: str, lease_seconds: float) -> Hold | None:
     """Take the queued job of highest priority, the oldest first; none if there is none."""
-    candidate = (
-        select(Job.id)
-        .where(Job.status == Status.QUEUED, Job.run_at <= now())
-        .order_by(Job.priority.desc(), Job.run_at, Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
+    candidate = _claimable().with_for_update(skip_locked=True).scalar_subquery()
     claimed = session.execute(
         update(Job)
         .where(Job.id == candidate, Job.status == Status.QUEUED)
@@ -60,22 +56,40 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Hold | None:
             worker=worker,
             lease_expires=now(lease_seconds),
             reason=None,
-            step=0,
-            epoch=0,
-            latest={},
-            best={},
-            started_at=now(),
-            first_step_at=None,
+            started_at=func.coalesce(Job.started_at, now()),
         )
         .returning(Job.id, Job.attempt)
     ).first()
     if claimed is None:
         return None
     hold = Hold(job_id=claimed.id, attempt=claimed.attempt)
-    session.add(Attempt(job_id=hold.job_id, number=hold.attempt, worker=worker, start_step=0, started_at=now()))
+    # Where it starts is known once its checkpoint has been read: until then nothing of the others is superseded.
+    session.add(Attempt(job_id=hold.job_id, number=hold.attempt, worker=worker, start_step=None, started_at=now()))
     outbox.remove(session, hold.job_id)
-    events.add_status(session, hold.job_id, hold.attempt, Status.STARTING)
+    events.add_status(session, hold.job_id, hold.attempt, Status.STARTING, worker=worker)
     return hold
+
+
+def _claimable() -> Any:
+    return (
+        select(Job.id)
+        .where(Job.status == Status.QUEUED, Job.run_at <= now())
+        .order_by(Job.priority.desc(), Job.run_at, Job.id)
+        .limit(1)
+    )
+
+
+def max_runtime(session: Session, hold: Hold) -> float:
+    """Seconds that all attempts of the job may take together."""
+    resolved = session.execute(select(Job.resolved).where(Job.id == hold.job_id)).scalar_one()
+    # A job of an older version may have been queued without a limit.
+    return float(resolved.get("max_runtime_seconds", LONGEST_RUNTIME))
+
+
+def runtime_left(session: Session, hold: Hold) -> float:
+    """Seconds that an attempt may take, of which those before it have taken some."""
+    spent = session.execute(select(Job.spent_seconds).where(Job.id == hold.job_id)).scalar_one()
+    return max_runtime(session, hold) - spent
 
 
 def beat(session: Session, hold: Hold, lease_seconds: float) -> Status:
@@ -84,7 +98,7 @@ def beat(session: Session, hold: Hold, lease_seconds: float) -> Status:
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
-    _update(session, hold, lease_expires=now(lease_seconds))
+    record(session, hold, lease_expires=now(lease_seconds))
     return session.execute(select(Job.status).where(Job.id == hold.job_id)).scalar_one()
 
 
@@ -100,13 +114,20 @@ def status(session: Session, hold: Hold) -> Status:
     return found
 
 
+def has_begun(session: Session, hold: Hold) -> bool:
+    """Whether the attempt has made a step."""
+    key = (Attempt.job_id == hold.job_id, Attempt.number == hold.attempt)
+    return session.scalar(select(Attempt.first_step_at).where(*key)) is not None
+
+
 def record(session: Session, hold: Hold, **values: Any) -> None:
     """Set columns that are no status: progress, latest and best metrics, environment, data hash.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
-    _update(session, hold, **values)
+    if not _change(session, hold, LIVE, values):
+        raise AttemptSuperseded(hold.job_id, hold.attempt)
 
 
 def check(session: Session, hold: Hold) -> None:
@@ -115,29 +136,49 @@ def check(session: Session, hold: Hold) -> None:
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
-    _update(session, hold, attempt=hold.attempt)
+    record(session, hold, attempt=hold.attempt)
+
+
+def start_from(session: Session, hold: Hold, step: int, epoch: int, **shown: dict[str, Any]) -> None:
+    """The attempt goes on after `step`, 0 for the beginning: what others recorded beyond it is superseded.
+
+    `shown` are the latest and best metrics as of that step.
+
+    Raises:
+        AttemptSuperseded: another attempt holds the job.
+    """
+    record(session, hold, step=step, epoch=epoch, **shown)
+    _of_attempt(session, hold, start_step=step)
+    if step:
+        events.add(session, hold.job_id, hold.attempt, "resumed", step=step)
 
 
 def begin(session: Session, hold: Hold) -> None:
-    """The first optimizer step is done."""
-    _update(session, hold, first_step_at=now())
-    if _move(session, hold, Status.RUNNING, {}, only_from=(Status.STARTING,)):
+    """The attempt's first optimizer step is done."""
+    record(session, hold, first_step_at=func.coalesce(Job.first_step_at, now()))
+    _of_attempt(session, hold, first_step_at=now())
+    if _change(session, hold, (Status.STARTING,), {"status": Status.RUNNING}):
         events.add_status(session, hold.job_id, hold.attempt, Status.RUNNING)
 
 
-def succeed(session: Session, hold: Hold) -> None:
-    """The job is done; this also holds where a cancel came too late."""
-    _end(session, hold, Status.SUCCEEDED, "completed")
+def succeed(session: Session, hold: Hold, reason: str = "completed") -> None:
+    """The job is done; this also holds where a cancel or a pause came too late."""
+    leave(session, hold, Status.SUCCEEDED, reason)
 
 
 def cancelled(session: Session, hold: Hold) -> None:
     """The trainer has stopped for a cancel."""
-    _end(session, hold, Status.CANCELLED, "cancelled")
+    leave(session, hold, Status.CANCELLED, "cancelled")
+
+
+def paused(session: Session, hold: Hold) -> None:
+    """The trainer has stopped for a pause, and its checkpoint is committed."""
+    leave(session, hold, Status.PAUSED, "paused")
 
 
 def fail(session: Session, hold: Hold, failure: Failure) -> None:
     """The job cannot be completed, and trying again would only repeat it."""
-    _end(
+    leave(
         session,
         hold,
         Status.FAILED,
@@ -150,90 +191,75 @@ def fail(session: Session, hold: Hold, failure: Failure) -> None:
 
 
 def release(session: Session, hold: Hold) -> None:
-    """Hand the job back for another worker; not a lost attempt. A cancel that was asked for is honoured.
+    """Hand the job back for another worker; not a lost attempt. What a client asked for meanwhile is honoured.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
     check(session, hold)
-    if _move(session, hold, Status.CANCELLED, _ended("cancelled"), only_from=(Status.CANCELLING,)):
-        _close(session, hold, Status.CANCELLED, "cancelled")
+    if not honour(session, hold):
+        requeue(session, hold, "released")
+
+
+def honour(session: Session, hold: Hold) -> bool:
+    """End a job that a client wants cancelled or paused and whose trainer is gone; false if none wants that."""
+    wanted = status(session, hold)
+    if wanted is Status.CANCELLING:
+        cancelled(session, hold)
+    elif wanted is Status.PAUSING:
+        paused(session, hold)
     else:
-        _requeue(session, hold, "released")
+        return False
+    return True
 
 
-def lose(session: Session, hold: Hold, max_attempts: int, why: str) -> None:
-    """An attempt is gone without a word: cancel if that was wanted, fail if tries are used up, else queue again.
+def requeue(session: Session, hold: Hold, reason: str, delay_seconds: float = 0.0, **more: Any) -> None:
+    """Put the job back into the queue.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
     """
-    _update(session, hold, lost_attempts=Job.lost_attempts + 1)
-    status, lost = session.execute(select(Job.status, Job.lost_attempts).where(Job.id == hold.job_id)).one()
-    if status is Status.CANCELLING:
-        _end(session, hold, Status.CANCELLED, "cancelled")
-    elif lost >= max_attempts:
-        failure = Failure(
-            code=FailureCode.WORKER_LOST,
-            message=f"{lost} attempts ended without a word; the last one: {why}.",
-            hint="Look for a shortage of memory on the worker's machine, then submit the job again.",
-        )
-        fail(session, hold, failure)
-    else:
-        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (lost - 1))
-        _requeue(session, hold, "worker_lost", backoff)
-
-
-def sweep(session: Session, max_attempts: int) -> int:
-    """Take back the jobs whose lease has lapsed; returns how many."""
-    lapsed = session.execute(
-        select(Job.id, Job.attempt)
-        .where(Job.status.in_(LIVE), Job.lease_expires < now())
-        .order_by(Job.lease_expires)
-        .limit(SWEEP_LIMIT)
-        .with_for_update(skip_locked=True)
-    ).all()
-    for job_id, attempt in lapsed:
-        lose(session, Hold(job_id=job_id, attempt=attempt), max_attempts, "its lease lapsed")
-    return len(lapsed)
-
-
-def _ended(reason: str) -> dict[str, Any]:
-    return {"finished_at": now(), "lease_expires": None, "reason": reason}
-
-
-def _end(session: Session, hold: Hold, status: Status, reason: str, **values: Any) -> None:
-    if not _move(session, hold, status, _ended(reason) | values):
-        raise AttemptSuperseded(hold.job_id, hold.attempt)
-    _close(session, hold, status, reason)
-
-
-def _requeue(session: Session, hold: Hold, reason: str, delay_seconds: float = 0.0) -> None:
     values = {"lease_expires": None, "reason": reason, "run_at": now(delay_seconds)}
-    if not _move(session, hold, Status.QUEUED, values):
+    if not _change(session, hold, _live_sources(Status.QUEUED), {"status": Status.QUEUED, **values}):
         raise AttemptSuperseded(hold.job_id, hold.attempt)
     outbox.add(session, hold.job_id)
-    _close(session, hold, Status.QUEUED, reason)
+    _close(session, hold, Status.QUEUED, reason, **more)
 
 
-def _close(session: Session, hold: Hold, status: Status, reason: str) -> None:
-    session.execute(
+def leave(session: Session, hold: Hold, to: Status, reason: str, **values: Any) -> None:
+    """End the attempt with the job in a state that no worker holds.
+
+    Raises:
+        AttemptSuperseded: another attempt holds the job.
+    """
+    ended = {"finished_at": now()} if to in FINAL else {}
+    changed = {"status": to, "lease_expires": None, "reason": reason, **ended, **values}
+    if not _change(session, hold, _live_sources(to), changed):
+        raise AttemptSuperseded(hold.job_id, hold.attempt)
+    _close(session, hold, to, reason)
+
+
+def _close(session: Session, hold: Hold, status: Status, reason: str, **more: Any) -> None:
+    spent = _of_attempt(session, hold, finished_at=now(), outcome=reason)
+    # Whatever the status is now: the attempt has just left it.
+    guarded_update(session, Job.id == hold.job_id, spent_seconds=Job.spent_seconds + spent)
+    events.add_status(session, hold.job_id, hold.attempt, status, reason, **more)
+
+
+def _of_attempt(session: Session, hold: Hold, **values: Any) -> float:
+    """Change the attempt's own row; returns how many seconds it has been going on."""
+    changed = session.execute(
         update(Attempt)
         .where(Attempt.job_id == hold.job_id, Attempt.number == hold.attempt)
-        .values(finished_at=now(), outcome=reason)
+        .values(**values)
+        .returning(seconds_since(Attempt.started_at))
+        .execution_options(synchronize_session=False)
     )
-    events.add_status(session, hold.job_id, hold.attempt, status, reason)
+    return float(changed.scalar_one())
 
 
-def _update(session: Session, hold: Hold, **values: Any) -> None:
-    if not _change(session, hold, LIVE, values):
-        raise AttemptSuperseded(hold.job_id, hold.attempt)
-
-
-def _move(
-    session: Session, hold: Hold, to: Status, values: dict[str, Any], only_from: tuple[Status, ...] = LIVE
-) -> bool:
-    return _change(session, hold, only_from, {"status": to, **values})
+def _live_sources(to: Status) -> tuple[Status, ...]:
+    return tuple(status for status in sources(to) if status in LIVE)
 
 
 def _change(session: Session, hold: Hold, statuses: tuple[Status, ...], values: dict[str, Any]) -> bool:

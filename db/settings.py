@@ -7,6 +7,8 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from db.recovery import Retries
+
 
 class Settings(BaseSettings):
     """What every process needs. Addresses that are not given lead to folders and files under `home`."""
@@ -56,9 +58,16 @@ class WorkerSettings(Settings):
     lease_seconds: float = Field(default=30.0, gt=1)
     """A job whose worker has not been heard of for so long is given to another."""
     max_attempts: int = Field(default=3, ge=1)
-    """Lost attempts after which a job is failed with `worker_lost`."""
+    """Attempts in a row that may fail without a new checkpoint between them; then the job fails."""
+    retry_backoff_seconds: float = Field(default=10.0, ge=0)
+    """Wait before the attempt after a failed one; doubled each time, up to ten minutes."""
     ready_file: Path | None = None
     """Written once the worker takes jobs."""
+
+    @property
+    def retries(self) -> Retries:
+        """How often, and after how long, a job is tried again."""
+        return Retries(max_attempts=self.max_attempts, backoff_seconds=self.retry_backoff_seconds)
 
     @property
     def threads_per_job(self) -> int:

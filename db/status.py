@@ -9,18 +9,36 @@ class Status(StrEnum):
     QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
+#: The law: where a job may go from each state. A trigger of the database holds every write to it.
+TRANSITIONS: dict[Status, tuple[Status, ...]] = {
+    Status.QUEUED: (Status.STARTING, Status.CANCELLED),
+    Status.STARTING: (Status.RUNNING, Status.PAUSING, Status.CANCELLING, Status.QUEUED, Status.FAILED),
+    Status.RUNNING: (Status.SUCCEEDED, Status.PAUSING, Status.CANCELLING, Status.QUEUED, Status.FAILED),
+    Status.PAUSING: (Status.SUCCEEDED, Status.PAUSED, Status.FAILED),
+    Status.PAUSED: (Status.QUEUED, Status.CANCELLED),
+    Status.CANCELLING: (Status.SUCCEEDED, Status.CANCELLED, Status.FAILED),
+    Status.SUCCEEDED: (),
+    Status.FAILED: (Status.QUEUED,),
+    Status.CANCELLED: (Status.QUEUED,),
+}
+
 #: States in which a worker holds the job's lease.
-LIVE = (Status.STARTING, Status.RUNNING, Status.CANCELLING)
+LIVE = (Status.STARTING, Status.RUNNING, Status.PAUSING, Status.CANCELLING)
 #: States that a job does not leave by itself.
 FINAL = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
-#: States from which a client may ask for each command.
-CANCELLABLE = (Status.QUEUED, Status.STARTING, Status.RUNNING)
+
+
+def sources(to: Status) -> tuple[Status, ...]:
+    """The states from which a job may go to `to`."""
+    return tuple(status for status, targets in TRANSITIONS.items() if to in targets)
 
 
 class FailureCode(StrEnum):
@@ -30,9 +48,24 @@ class FailureCode(StrEnum):
     DATA_ERROR = "data_error"
     INVALID_SPEC = "invalid_spec"
     OUT_OF_MEMORY = "out_of_memory"
+    MAX_RUNTIME = "max_runtime"
     DEVICE_UNAVAILABLE = "device_unavailable"
+    STORAGE_FULL = "storage_full"
+    STORAGE_FAILED = "storage_failed"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
+
+
+#: Failures that another try of the same job would only repeat: it fails at once.
+REPEATS = frozenset(
+    {
+        FailureCode.DIVERGED,
+        FailureCode.DATA_ERROR,
+        FailureCode.INVALID_SPEC,
+        FailureCode.OUT_OF_MEMORY,
+        FailureCode.MAX_RUNTIME,
+    }
+)
 
 
 class ArtifactStatus(StrEnum):
@@ -48,3 +81,18 @@ class ArtifactSource(StrEnum):
 
     TRAINING = "training"
     RECALIBRATION = "recalibration"
+
+
+class LogStream(StrEnum):
+    """Where a line of an attempt's log comes from."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+    WARNING = "warning"
+
+
+class WorkerStatus(StrEnum):
+    """Whether a worker takes jobs; one that is not heard of for a while is lost, whatever it said last."""
+
+    READY = "ready"
+    DRAINING = "draining"

@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base, text_enum
-from db.status import FINAL, LIVE, ArtifactSource, ArtifactStatus, FailureCode, Status
+from db.status import FINAL, LIVE, ArtifactSource, ArtifactStatus, FailureCode, LogStream, Status
 
 
 def _one_of(column: str, values: tuple[Status, ...]) -> str:
@@ -35,6 +35,7 @@ class Job(Base):
         CheckConstraint("(failure_code IS NULL) = (failure_message IS NULL)", "failure_has_message"),
         CheckConstraint("attempt >= 0 AND lost_attempts >= 0 AND lost_attempts <= attempt", "attempts"),
         CheckConstraint("step >= 0 AND step <= steps AND steps > 0", "step_in_range"),
+        CheckConstraint("event_seq >= 0 AND spent_seconds >= 0", "counters"),
         Index(
             "ix_jobs_claim",
             sa.text("priority DESC"),
@@ -63,11 +64,18 @@ class Job(Base):
     dataset: Mapped[str]
     #: The fencing token: a write of an earlier attempt finds no row.
     attempt: Mapped[int]
+    #: Those that ended without a word since the last checkpoint.
     lost_attempts: Mapped[int]
     worker: Mapped[str | None]
     lease_expires: Mapped[datetime | None]
     #: Not to be claimed before.
     run_at: Mapped[datetime]
+    #: That attempts have taken which are over, towards the spec's `max_runtime_seconds`.
+    spent_seconds: Mapped[float]
+    #: Number of the last line of the timeline: who waits for news looks here.
+    event_seq: Mapped[int]
+    #: Of a fork or a reproduction: {"kind": ..., "job": ..., ...}; `db.origins` says what else.
+    origin: Mapped[dict[str, Any] | None]
     step: Mapped[int] = mapped_column(sa.BigInteger)
     steps: Mapped[int] = mapped_column(sa.BigInteger)
     epoch: Mapped[int] = mapped_column(sa.BigInteger)
@@ -88,16 +96,21 @@ class Job(Base):
 
 
 class Attempt(Base):
-    """One worker's try at a job. Records beyond `start_step` of a later attempt are superseded."""
+    """One worker's try at a job. Records beyond `start_step` of a later attempt are superseded.
+
+    A fork has an attempt 0, which holds the checkpoint that it begins with.
+    """
 
     __tablename__ = "attempts"
-    __table_args__ = (CheckConstraint("number > 0 AND start_step >= 0", "positive"),)
+    __table_args__ = (CheckConstraint("number >= 0 AND start_step >= 0", "positive"),)
 
     job_id: Mapped[str] = mapped_column(_job_key(), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     worker: Mapped[str]
-    start_step: Mapped[int] = mapped_column(sa.BigInteger)
+    #: Null until the attempt has found the checkpoint that it goes on from.
+    start_step: Mapped[int | None] = mapped_column(sa.BigInteger)
     started_at: Mapped[datetime]
+    first_step_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     outcome: Mapped[str | None]
 
@@ -173,6 +186,14 @@ class Checkpoint(Base):
     state_key: Mapped[str]
     state_sha256: Mapped[str] = mapped_column(sa.String(64))
     size_bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    #: What the job shows as of this step: {metric: {"value": ..., "step": ...}}
+    epoch: Mapped[int] = mapped_column(sa.BigInteger)
+    latest: Mapped[dict[str, Any]]
+    best: Mapped[dict[str, Any]]
+    #: Value of the metric by which the job selects, where the step was evaluated and it is a number.
+    score: Mapped[float | None]
+    #: When a file of it was found to differ from what was written; it is not used again.
+    damaged_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 
@@ -223,3 +244,21 @@ class Artifact(Base):
     lease_expires: Mapped[datetime | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+
+
+class Log(Base):
+    """Some lines of what an attempt's process wrote."""
+
+    __tablename__ = "logs"
+    __table_args__ = (
+        CheckConstraint("seq > 0", "seq_positive"),
+        _attempt_key(),
+    )
+
+    job_id: Mapped[str] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    #: Counted within the attempt.
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    stream: Mapped[LogStream] = mapped_column(text_enum(LogStream, "stream"))
+    at: Mapped[datetime]
+    text: Mapped[str]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from tests import services
 
@@ -15,20 +16,50 @@ settings.register_profile("explore", max_examples=2000, deadline=None, print_blo
 settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
-MISSING: set[str] = set()
+#: In the reason of a skip: reasons come back from the processes of pytest-xdist too.
+NOT_TESTED = "not tested: "
+#: The longest first, so that no process is left alone with one of them at the end.
+FIRST = ("tests/e2e/", "tests/targets/")
 
 
 def missing(what: str) -> None:
     """Skip, and say so again at the very end."""
-    MISSING.add(what)
-    pytest.skip(what)
+    pytest.skip(NOT_TESTED + what)
 
 
 def pytest_terminal_summary(terminalreporter):
-    if MISSING:
+    reasons = {report.longrepr[2] for report in terminalreporter.getreports("skipped")}
+    if lacking := sorted(reason.partition(NOT_TESTED)[2] for reason in reasons if NOT_TESTED in reason):
         terminalreporter.section("NOT TESTED", sep="!", red=True, bold=True)
-        for what in sorted(MISSING):
+        for what in lacking:
             terminalreporter.line(what, red=True)
+
+
+def order(item) -> int:
+    """The place of its folder in FIRST, or behind them all."""
+    return next((place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """In a process of pytest-xdist, which hands the tests out in this order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=order)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return OneService(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+class OneService(LoadFileScheduling):
+    """A file at a time to each process; the tests of the whole service are as one file.
+
+    They share the running service, whose trainings would wait for those of a second one.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -4,19 +4,12 @@ import importlib
 import os
 import signal
 import threading
-from enum import StrEnum
 from multiprocessing.connection import Connection
 
 from db.afterwork import WorkHold
 from db.lease import Hold
 from db.settings import WorkerSettings
-
-
-class Stop(StrEnum):
-    """Why a trainer is asked to stop before its last step."""
-
-    CANCEL = "cancel"
-    RELEASE = "release"
+from worker.stop import Stop
 
 
 class Orders:

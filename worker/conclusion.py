@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from db import events, jobs, lease
+from db import events, jobs, recovery
 from db.engine import Database
 from db.lease import Failure, Hold
+from db.recovery import Retries
 from worker.diagnosis.diagnose import diagnose
 from worker.diagnosis.evidence import Evidence
 from worker.diagnosis.findings import Diagnosis
@@ -30,8 +31,8 @@ class _Told:
     hint: str | None = None
 
 
-def with_diagnosis(database: Database, hold: Hold, outcome: End | Failure) -> End:
-    """Writes the outcome of the job of `hold`, and before it what its diagnosis is.
+def with_diagnosis(database: Database, hold: Hold, outcome: End | Failure, retries: Retries) -> End:
+    """Writes the outcome of the job of `hold` with what its diagnosis is, unless the job is to be tried again.
 
     A failure gets the diagnosis's advice where that knows more. No fault of the diagnosis keeps the job from
     ending: then the timeline says that there is none.
@@ -40,9 +41,11 @@ def with_diagnosis(database: Database, hold: Hold, outcome: End | Failure) -> En
     told = _tell(database, hold, failure)
 
     def write(session: Session, hold: Hold) -> None:
-        events.add(session, hold.job_id, hold.attempt, "diagnosis", **told.event)
+        if failure is None or not recovery.is_tried_again(session, hold, failure, retries):
+            events.add(session, hold.job_id, hold.attempt, "diagnosis", **told.event)
         if isinstance(outcome, Failure):
-            lease.fail(session, hold, replace(outcome, hint=told.hint or outcome.hint))
+            advised = replace(outcome, hint=told.hint or outcome.hint)
+            recovery.give_up_or_retry(session, hold, advised, retries)
         else:
             outcome(session, hold)
 

@@ -1,7 +1,8 @@
 """Averaged weights: a second model beside the one that is trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +46,14 @@ class Ema:
         for own, newest in zip(self.model.buffers(), self._source.buffers(), strict=True):
             if id(own) not in averaged:
                 own.copy_(newest)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the averaged model itself does not hold."""
+        return {"begun": self._begun}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; the averaged model's own has been loaded."""
+        self._begun = state["begun"]
 
 
 def _averaged(model: nn.Module, use_buffers: bool) -> Iterator[Tensor]:

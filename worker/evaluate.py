@@ -31,7 +31,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """Test metrics in eval mode, and on the fixed training subset the metrics of each mode.
+    """Test and validation metrics in eval mode, and on the fixed training subset the metrics of each mode.
 
     `modes` are of `eval` (running averages), `train` (batch statistics at the job's batch size and at
     `LARGE_BATCH`; ragged tail dropped, dropout off; after a freeze of the norms too, whose train mode then no
@@ -115,6 +115,8 @@ class Evaluator:
         measures = {"eval": self._eval_mode, "train": self._train_mode, "precise": self._precise}
         with precise.eval_mode(subject.model):
             metrics = self._measure(subject, "test", self._eval_batches(self._data.test))
+            if self._data.validation is not None:
+                metrics |= self._measure(subject, "validation", self._eval_batches(self._data.validation))
             for mode in modes:
                 metrics |= measures[mode](subject)
         return metrics

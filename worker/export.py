@@ -15,7 +15,7 @@ from models.catalog.registry import norm_plugins
 from models.shapes import sites
 from worker.loader import CONFIG_FORMAT, CONFIG_VERSION
 from worker.modeling import modeling_text
-from worker.trainer import Snapshot
+from worker.snapshot import Snapshot
 
 
 def config(spec: JobSpec) -> dict[str, Any]:
@@ -66,6 +66,5 @@ def model_bytes(weights: Mapping[str, Tensor]) -> bytes:
 def state_bytes(snapshot: Snapshot) -> bytes:
     """What going on needs besides the weights; tensors and plain values only, for `weights_only` loading."""
     buffer = io.BytesIO()
-    state = {"step": snapshot.step, "optimizer": snapshot.optimizer, "rng": snapshot.rng}
-    torch.save(state, buffer)
+    torch.save(snapshot.state, buffer)
     return buffer.getvalue()

@@ -1,18 +1,24 @@
-"""What keeps the queue moving whatever was lost: lapsed leases taken back, messages sent again."""
+"""What keeps things moving whatever was lost: lapsed leases taken back, messages sent again, leftovers removed."""
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 
-from db import lease
+from db import idempotency, recovery, workers
 from db.engine import Database
 from db.settings import WorkerSettings
+from db.status import WorkerStatus
+from db.store import Store
+from worker import orphans
 from worker.queue import Dispatcher
 from worker.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
-#: Seconds between rounds.
+#: Seconds between rounds, and between those that remove leftovers.
 INTERVAL = 5.0
+CLEANING_INTERVAL = 3600.0
 
 
 class Housekeeping:
@@ -23,8 +29,10 @@ class Housekeeping:
     ) -> None:
         self._settings = settings
         self._database = database
+        self._store = Store(settings.store_url)
         self._dispatcher = dispatcher
         self._supervisor = supervisor
+        self._cleaned_at = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="housekeeping", daemon=True)
 
@@ -33,23 +41,51 @@ class Housekeeping:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the round that is under way."""
+        """End after the round that is under way, and sign off."""
         self._stop.set()
         self._thread.join()
+        with self._database.write() as session:
+            workers.remove(session, self._supervisor.name)
 
     def _work(self) -> None:
         while True:
-            try:
-                self._round()
-            except Exception:  # whatever went wrong this time, jobs must not wait for ever for the next round
-                log.exception("A round of housekeeping failed.")
+            # Each by itself: whatever goes wrong with one of them, the others must not wait for it.
+            for duty in (self._report, self._sweep, self._send, self._clean):
+                self._do(duty)
             if self._stop.wait(INTERVAL):
                 return
 
-    def _round(self) -> None:
+    def _do(self, duty: Callable[[], None]) -> None:
+        try:
+            duty()
+        except Exception:  # jobs must not wait for ever for the next round
+            log.exception("Housekeeping failed.")
+
+    def _report(self) -> None:
+        draining = self._supervisor.draining.is_set()
+        status = WorkerStatus.DRAINING if draining else WorkerStatus.READY
         with self._database.write() as session:
-            taken = lease.sweep(session, self._settings.max_attempts)
+            workers.report(
+                session, self._supervisor.name, slots=self._settings.concurrency, status=status, device=None
+            )
+
+    def _sweep(self) -> None:
+        with self._database.write() as session:
+            taken = recovery.sweep(session, self._settings.retries)
         if taken:
             log.warning("Took back %d jobs whose worker was not heard of.", taken)
+
+    def _send(self) -> None:
         # A message that may be lost is sent again only where a slot is free: otherwise the job just waits.
         self._dispatcher.send_due(also_lost=self._supervisor.has_free_slot())
+
+    def _clean(self) -> None:
+        if time.monotonic() - self._cleaned_at < CLEANING_INTERVAL:
+            return
+        self._cleaned_at = time.monotonic()
+        with self._database.write() as session:
+            idempotency.purge(session)
+            workers.purge(session)
+        removed = orphans.sweep(self._database, self._store)
+        if removed:
+            log.info("Removed %d files that nothing names.", removed)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from db import afterwork, checkpoints, jobs, recalibrations
 from db.afterwork import WorkHold
 from db.engine import Database
-from db.errors import WorkSuperseded
+from db.errors import FileMissing, WorkSuperseded
 from db.logs import set_up_logging
 from db.settings import WorkerSettings
 from db.spec.job import JobSpec
@@ -23,8 +23,8 @@ from db.status import FailureCode
 from db.store import Store
 from db.tables import Artifact, Job
 from worker.errors import DataError
+from worker.patience import patiently
 from worker.recalibrate import Inputs, recalibrate
-from worker.reporter import patiently
 from worker.run import explain, load_data
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def _verified(store: Store, original: Artifact) -> bytes:
     hint = "Train again, or have the store restored."
     try:
         data = store.get(file.key)
-    except FileNotFoundError as error:
+    except FileMissing as error:
         raise DataError("The saved model is no longer in the store.", hint) from error
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise DataError("The saved model in the store is not what was saved: its sha256 is another.", hint)

@@ -14,10 +14,11 @@ from models.norms.base import Normalization
 NOT_ARGUMENTS = {"name", "decay_norm", "accumulate"}
 
 
-def make_optimizer(spec: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
+def make_optimizer(spec: Optimizer, model: nn.Module, *, fused: bool = False) -> torch.optim.Optimizer:
     """The optimizer over all parameters of `model`.
 
-    Decay on a norm's scale and shift changes what the norm does, not how large the weights are.
+    Decay on a norm's scale and shift changes what the norm does, not how large the weights are. A `fused` one can
+    skip a step on the device, as a scaled loss needs it (`worker.scaler`).
     """
     arguments: dict[str, Any] = spec.model_dump(exclude=NOT_ARGUMENTS)
     groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
@@ -28,8 +29,12 @@ def make_optimizer(spec: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
             {"params": [p for p in model.parameters() if id(p) in of_norms], "weight_decay": 0.0},
         ]
     optimizer: torch.optim.Optimizer = getattr(torch.optim, spec.name)(
-        [group for group in groups if group["params"]], **arguments
+        [group for group in groups if group["params"]], **arguments, fused=fused or None
     )
+    if fused and arguments.get("momentum"):
+        # torch's fused SGD makes them in the first step, and leaves them uninitialized if that one is skipped.
+        for parameter in model.parameters():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
 

@@ -28,6 +28,8 @@ def make_celery(settings: Settings) -> Celery:
     app.conf.update(
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
+        # For ever: jobs are found without messages meanwhile.
+        broker_connection_max_retries=None,
         broker_transport="worker.folder_broker:Transport" if _embedded(settings) else None,
         broker_transport_options=_transport_options(settings),
         # A message is worthless once the job's row is claimed: nothing to acknowledge late, nothing to return.
@@ -74,8 +76,8 @@ class Dispatcher:
             self._celery.send_task(TASK, [job_id], retry=False)
             with self._database.write() as session:
                 outbox.mark_sent(session, job_id)
-        except (KombuError, OperationalError, SQLAlchemyError, OSError):
-            log.warning("The message of job %s was not sent; it waits for the next try.", job_id, exc_info=True)
+        except (KombuError, OperationalError, SQLAlchemyError, OSError) as error:
+            log.warning("The message of job %s was not sent; it waits for the next try: %r", job_id, error)
             return False
         return True
 

@@ -15,13 +15,13 @@ from models.memory import eval_batch
 from models.norms.base import RunningNorm
 from models.shapes import largest_output, sites
 from worker import precise
+from worker.assembly import make_run
 from worker.data.batches import FIXED_SEED, Data, Samples
 from worker.data.cache import CachedData
 from worker.device import choose_device
 from worker.drift import drift_of
 from worker.errors import DataError
 from worker.precise import Population
-from worker.run import make_run
 from worker.sequential import sequential
 from worker.statistics import norm_of
 

@@ -1,6 +1,5 @@
 """From the loop to the database and the store, in the background and under the attempt's fence."""
 
-import logging
 import queue
 import threading
 import time
@@ -8,11 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db import checkpoints, chunks, lease
-from db.checkpoints import WEIGHTS_FILES, ModelFile
+from db import chunks, lease
 from db.chunks import METRICS, ChunkWriter
 from db.engine import Database
 from db.frames import CHUNK_ROWS, Frame
@@ -21,38 +18,20 @@ from db.probes import ProbeWriter
 from db.site_streams import SiteWriter
 from db.spec.job import JobSpec
 from db.store import Store
+from db.tables import Checkpoint
 from models.shapes import sites
-from worker import export
-from worker.trainer import Series, Snapshot
-
-log = logging.getLogger(__name__)
+from worker.patience import patiently
+from worker.protocols import Series
+from worker.saver import Saver
+from worker.snapshot import Snapshot
 
 T = TypeVar("T")
 
-#: Seconds between writes, and how long a database that does not answer is tried again.
+#: Seconds between writes.
 WRITE_EVERY = 0.5
-RETRY_FOR = 60.0
 
 #: Of metrics by the last part of their names: what the best value is.
 LEAST, GREATEST = {"loss", "rmse"}, {"accuracy", "r2"}
-
-
-def patiently(database: Database, write: Callable[[Session], T]) -> T:
-    """Run a transaction; a database that does not answer is tried again for a while.
-
-    Raises:
-        OperationalError: it has not answered for `RETRY_FOR` seconds.
-    """
-    deadline = time.monotonic() + RETRY_FOR
-    while True:
-        try:
-            with database.write() as session:
-                return write(session)
-        except OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            log.warning("The database does not answer; trying again.", exc_info=True)
-            time.sleep(WRITE_EVERY)
 
 
 class DatabaseReporter:
@@ -62,11 +41,12 @@ class DatabaseReporter:
     error is raised by `close`.
     """
 
-    def __init__(self, database: Database, store: Store, hold: Hold, spec: JobSpec) -> None:
+    def __init__(
+        self, database: Database, store: Store, hold: Hold, spec: JobSpec, resumed: Checkpoint | None = None
+    ) -> None:
+        """`resumed` is the checkpoint that the attempt goes on from."""
         self._database = database
-        self._store = store
         self._hold = hold
-        self._spec = spec
         self._queue: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._streams: dict[str, ChunkWriter] = {}
         self._sites: dict[str, SiteWriter] = {}
@@ -74,8 +54,9 @@ class DatabaseReporter:
         self._found: list[tuple[str, int, Series]] = []
         self._probes: dict[str, ProbeWriter] = {}
         self._values: dict[str, Any] = {}
-        self._latest: dict[str, dict[str, Any]] = {}
-        self._best: dict[str, dict[str, Any]] = {}
+        self._latest: dict[str, dict[str, Any]] = dict(resumed.latest) if resumed else {}
+        self._best: dict[str, dict[str, Any]] = dict(resumed.best) if resumed else {}
+        self._saver = Saver(database, store, hold, spec)
         self._has_news = False
         self._error: Exception | None = None
         self.stopped = threading.Event()
@@ -215,24 +196,9 @@ class DatabaseReporter:
         return patiently(self._database, write)
 
     def _save(self, snapshot: Snapshot) -> None:
+        # Every number up to it must be safe first: who goes on from it does not record them again.
         self._write()
-        folder = f"jobs/{self._hold.job_id}/attempt-{self._hold.attempt}/step-{snapshot.step}"
-        made = [
-            ("safetensors", WEIGHTS_FILES["raw"], export.model_bytes(snapshot.weights)),
-            ("config", "config.json", export.config_bytes(self._spec)),
-            ("modeling", "modeling.py", export.modeling_bytes()),
-        ]
-        if snapshot.averaged is not None:
-            made.append(("safetensors", WEIGHTS_FILES["ema"], export.model_bytes(snapshot.averaged)))
-        files = [
-            ModelFile(format=format, filename=filename, stored=self._store.put(f"{folder}/{filename}", data))
-            for format, filename, data in made
-        ]
-        state = self._store.put(f"{folder}/state.pt", export.state_bytes(snapshot))
-        self._commit(lambda session: checkpoints.commit(session, self._hold, snapshot.step, state, files))
-        keep = self._spec.checkpoint.keep_last
-        # Only after the new one is safe, and the files only after nothing names them.
-        self._store.delete(self._commit(lambda session: checkpoints.prune(session, self._hold, keep)))
+        self._saver.save(snapshot, dict(self._latest), dict(self._best))
 
 
 def _point(value: float, step: int) -> dict[str, Any]:

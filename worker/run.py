@@ -1,49 +1,37 @@
 """One attempt in its own process: everything is built from the spec, trained, and its end is written."""
 
 import logging
+from functools import partial
 
 import torch
 from pydantic import ValidationError
 
-from db import jobs, lease
-from db.datasets import DATASETS, DatasetInfo, DatasetName, Task
+from db import jobs, lease, recovery
+from db.datasets import DATASETS, DatasetInfo, DatasetName
 from db.engine import Database
-from db.errors import AttemptSuperseded
+from db.errors import AttemptSuperseded, StorageFailed, StorageFull
 from db.lease import Failure, Hold
 from db.logs import set_up_logging
+from db.recovery import Retries
 from db.settings import WorkerSettings
-from db.spec.job import JobSpec, units_to_record
+from db.spec.job import JobSpec
 from db.status import FailureCode
 from db.store import Store
-from models.build import build
-from models.memory import eval_batch
-from models.norms.running import RunningAverages
-from models.shapes import largest_output
-from worker.child import Orders, Stop
+from worker.assembly import make_run
+from worker.child import Orders
 from worker.conclusion import End, with_diagnosis
-from worker.data import batches, cache
-from worker.data.batches import Data, Samples
+from worker.data import cache
 from worker.data.cache import CachedData
-from worker.data.order import BatchOrder
-from worker.device import choose_device, describe, in_precision
-from worker.ema import Ema
+from worker.device import choose_device, describe
 from worker.errors import TrainingError
-from worker.evaluate import Evaluator
-from worker.objective import Classification, Regression
-from worker.optim import make_optimizer
-from worker.probes.make import make_probes
-from worker.recorder import StepRecorder
-from worker.reporter import DatabaseReporter, patiently
-from worker.seeding import seed_everything
-from worker.statistics import SiteStatistics, Wanted
-from worker.trainer import Plan, Run, train
+from worker.patience import patiently
+from worker.reporter import DatabaseReporter
+from worker.resume import find_start
+from worker.snapshot import Place, restore
+from worker.stop import Stop
+from worker.trainer import train
 
 log = logging.getLogger(__name__)
-
-OBJECTIVES: dict[Task, type[Classification | Regression]] = {
-    Task.CLASSIFICATION: Classification,
-    Task.REGRESSION: Regression,
-}
 
 
 def run_attempt(settings: WorkerSettings, hold: Hold, orders: Orders) -> None:
@@ -69,13 +57,16 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
     try:
         with database.read() as session:
             spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
-        reporter = DatabaseReporter(database, Store(settings.store_url), hold, spec)
+        store = Store(settings.store_url)
+        checkpoint, saved = find_start(database, store, hold)
+        reporter = DatabaseReporter(database, store, hold, spec, checkpoint)
         try:
             device = choose_device(spec.device)
             cached = load_data(settings, spec.dataset.info, spec.dataset.binarize)
             reporter.environment(describe(device, spec.precision), cached.digest)
             run = make_run(spec, cached, device)
-            finished = train(run, reporter, lambda: orders.stop is not None or reporter.stopped.is_set())
+            start = Place() if saved is None else restore(run, saved)
+            stop = train(run, reporter, lambda: Stop.LOST if reporter.stopped.is_set() else orders.stop, start)
         finally:
             reporter.close()
     except AttemptSuperseded:
@@ -84,12 +75,24 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
         failure = explain(error)
         if failure.code is FailureCode.INTERNAL_ERROR:
             log.exception("Job %s failed.", hold.job_id)
-        return with_diagnosis(database, hold, failure)
-    if finished:  # an order that came after the last step came too late
-        return with_diagnosis(database, hold, lease.succeed)
-    if orders.stop is Stop.CANCEL:
-        return with_diagnosis(database, hold, lease.cancelled)
-    return lease.release
+        return with_diagnosis(database, hold, failure, settings.retries)
+    if stop is None:  # an order that came after the last step came too late
+        reason = "early_stopped" if run.is_stopped_early else "completed"
+        return with_diagnosis(database, hold, partial(lease.succeed, reason=reason), settings.retries)
+    return stopped(database, hold, stop, spec, settings.retries)
+
+
+def stopped(database: Database, hold: Hold, stop: Stop, spec: JobSpec, retries: Retries) -> End:
+    """How to write the end of an attempt that was told to stop."""
+    match stop:
+        case Stop.CANCEL:
+            return with_diagnosis(database, hold, lease.cancelled, retries)
+        case Stop.PAUSE:
+            return lease.paused
+        case Stop.MAX_RUNTIME:
+            return with_diagnosis(database, hold, recovery.out_of_time(spec.max_runtime_seconds), retries)
+        case _:
+            return lease.release
 
 
 def load_data(settings: WorkerSettings, info: DatasetInfo, binarize: bool = False) -> CachedData:
@@ -106,98 +109,6 @@ def prepare(settings: WorkerSettings) -> None:
     load_data(settings, DATASETS[DatasetName.DIGITS])
 
 
-def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
-    """Everything that takes part in a run, from its resolved spec. Seeds torch's global generator."""
-    seed_everything(spec.seed)
-    blueprint = spec.blueprint()
-    model = build(blueprint).to(device)
-    data = place_data(spec, cached, device)
-    order = make_order(spec, data.train)
-    averages = RunningAverages(model.modules())
-    optimizer = make_optimizer(spec.optimizer, model)
-    objective = OBJECTIVES[spec.dataset.info.task](spec.loss.reduction)
-    most_samples = eval_batch(largest_output(blueprint))
-    return Run(
-        plan=make_plan(spec),
-        data=data,
-        order=order,
-        model=model,
-        forward=in_precision(model, spec.precision, device),
-        optimizer=optimizer,
-        averages=averages,
-        objective=objective,
-        probes=make_probes(spec.probes, data, order, most_samples),
-        ema=None if spec.ema is None else Ema(model, decay=spec.ema.decay, use_buffers=spec.ema.use_buffers),
-        recorder=StepRecorder(objective, spec.record.every, lambda: float(optimizer.param_groups[0]["lr"])),
-        statistics=SiteStatistics(
-            model, blueprint, averages, make_wanted(spec), lambda: float(optimizer.param_groups[0]["lr"])
-        ),
-        evaluator=Evaluator(
-            model,
-            data,
-            objective,
-            batch_size=spec.batch_size,
-            modes=spec.evaluate.modes,
-            eval_batch=most_samples,
-            population=spec.evaluate.population,
-            order=order,
-        ),
-    )
-
-
-def place_data(spec: JobSpec, cached: CachedData, device: torch.device) -> Data:
-    """The job's samples on the device."""
-    dataset, info = spec.dataset, spec.dataset.info
-    return batches.place(
-        cached.arrays,
-        device,
-        scale=1.0 if dataset.binarize else info.scale,
-        standard=(info.mean, info.std) if dataset.standardize else None,
-        train_limit=dataset.train_limit,
-        test_limit=dataset.test_limit,
-        # Train mode needs at least one whole batch of the subset.
-        gap_samples=max(spec.evaluate.train_samples, spec.batch_size),
-    )
-
-
-def make_order(spec: JobSpec, train: Samples) -> BatchOrder:
-    """The batches of the job's training samples."""
-    classes = spec.dataset.classes_per_batch
-    return BatchOrder(
-        samples=len(train),
-        size=spec.batch_size,
-        seed=spec.seed,
-        classes_per_batch=classes,
-        labels=None if classes is None else train.targets.cpu(),
-        device=train.targets.device,
-    )
-
-
-def make_wanted(spec: JobSpec) -> Wanted:
-    """What the sites of a resolved spec record."""
-    statistics = spec.statistics
-    return Wanted(
-        units=units_to_record(spec),
-        percentiles=statistics.percentiles,
-        details=statistics.details,
-        every=statistics.every,
-        steps=spec.resolved().steps or 0,
-        accumulate=spec.optimizer.accumulate,
-    )
-
-
-def make_plan(spec: JobSpec) -> Plan:
-    """The loop's numbers of a resolved spec."""
-    resolved = spec.resolved()
-    return Plan(
-        steps=resolved.steps or 0,
-        accumulate=spec.optimizer.accumulate,
-        evaluate_every=resolved.evaluate.every or 1,
-        checkpoint_every=spec.checkpoint.every,
-        freeze_after=getattr(spec.norm, "freeze_after", None),
-    )
-
-
 def explain(error: Exception) -> Failure:
     """What a job shows of the error that ended it."""
     if isinstance(error, TrainingError):
@@ -208,6 +119,12 @@ def explain(error: Exception) -> Failure:
             code=FailureCode.OUT_OF_MEMORY,
             message="The device has too little memory for this network and batch.",
             hint="Lower batch_size or the sizes of the network, or run fewer jobs at a time.",
+        )
+    if isinstance(error, StorageFull | StorageFailed):
+        return Failure(
+            code=FailureCode(error.code),
+            message=str(error),
+            hint="Make room in the store, or mend it, then retry the job: it goes on from its newest checkpoint.",
         )
     if isinstance(error, ValidationError):
         return Failure(

@@ -1,6 +1,7 @@
 """The record of norms that keep running averages: their moments in each mode, drift and noise."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,6 +60,26 @@ class RunningSites:
         self._parts = {name: parts[old:] for name, parts in self._parts.items()}
         self._ends = []
         return columns
+
+    def state_dict(self) -> dict[str, Any]:
+        """The batches that later windows may hold; nothing may wait for a flush."""
+        return {
+            "samples": list(self._samples),
+            "copies": list(self._copies),
+            "parts": {
+                name: [[list(counts), each] for counts, each in found] for name, found in self._parts.items()
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        device = self._averages.copy().device
+        self._samples = list(state["samples"])
+        self._copies = [each.to(device) for each in state["copies"]]
+        self._parts = {
+            name: [(list(counts), each.to(device)) for counts, each in found]
+            for name, found in state["parts"].items()
+        }
 
     def _columns(self, name: str, copies: Tensor, samples: Tensor) -> Columns:
         """Of one norm. copies: (batches, 2, values); samples: of each batch."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -225,6 +226,15 @@ class SiteStatistics:
             )
         self._clear({name: [] for name in self._moments})
         return rows if steps else []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later records look back at; nothing recorded may wait for a flush."""
+        return {"looks_from": self._looks_from, "running": self._running.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self._looks_from = state["looks_from"]
+        self._running.load_state_dict(state["running"])
 
     def _own(self, name: str) -> Columns:
         """The moments of a site without running averages.

@@ -1,49 +1,46 @@
-"""Claims a job, owns the trainer process of the attempt, keeps the lease and passes on what clients want."""
+"""Claims jobs for the slots of this process, and owns the trainer process of each attempt."""
 
 import logging
 import multiprocessing
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
-from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
-from sqlalchemy.exc import OperationalError
-
-from db import lease
+from db import lease, recovery
 from db.engine import Database
 from db.errors import AttemptSuperseded
-from db.lease import Hold
+from db.lease import Failure, Hold
 from db.settings import WorkerSettings
-from db.status import LIVE, Status
 from worker import child
-from worker.child import Stop
+from worker.conclusion import with_diagnosis
+from worker.patience import patiently
+from worker.stop import Stop
+from worker.watch import Watch, clock
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Seconds between looks at what clients want, and how long a trainer may take to stop.
-POLL_SECONDS = 0.5
-GRACE_SECONDS = 30.0
+#: Seconds that a message waits for a slot: the job before may be just about to leave it.
+SLOT_PATIENCE = 1.0
 
 
 class Supervisor:
-    """Runs jobs one at a time for each thread that calls `run_next`. Never imports torch."""
+    """Runs as many jobs at a time as there are slots. Never imports torch."""
 
     def __init__(self, settings: WorkerSettings, database: Database) -> None:
         self._settings = settings
         self._database = database
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["worker.preload"])
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        # Two workers of one host may get the same process id, one after the other.
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{int(clock())}"
         self.draining = threading.Event()
-        self._lock = threading.Lock()
-        self._active = 0
+        self._slots = threading.BoundedSemaphore(settings.concurrency)
 
     def warm_up(self) -> None:
         """Start the fork server, wait until torch is loaded in it, and prepare what the first job needs."""
@@ -53,24 +50,26 @@ class Supervisor:
 
     def has_free_slot(self) -> bool:
         """Whether fewer jobs run than may."""
-        return self._active < self._settings.concurrency
+        free = self._slots.acquire(blocking=False)
+        if free:
+            self._slots.release()
+        return free
 
-    def run_next(self) -> bool:
-        """Claim the next queued job and stay with it to its end; false if there is none."""
-        if self.draining.is_set():
-            return False
-        with self._database.write() as session:
-            hold = lease.claim(session, self.name, self._settings.lease_seconds)
-        if hold is None:
-            return False
-        with self._lock:
-            self._active += 1
-        try:
-            self._run(hold)
-        finally:
-            with self._lock:
-                self._active -= 1
-        return True
+    def run_queued(self) -> int:
+        """Run queued jobs in one slot until there is none; returns how many. At once 0 if every slot is taken."""
+        done = 0
+        if self._slots.acquire(timeout=SLOT_PATIENCE):
+            try:
+                while not self.draining.is_set() and self._run_next():
+                    done += 1
+            finally:
+                self._slots.release()
+        return done
+
+    def wait_for_slots(self) -> None:
+        """Return when no job runs any more."""
+        for _ in range(self._settings.concurrency):
+            self._slots.acquire()
 
     def start_child(
         self, target: Callable[[WorkerSettings, T, Connection], None], hold: T
@@ -82,85 +81,45 @@ class Supervisor:
         theirs.close()
         return process, ours
 
-    def _run(self, hold: Hold) -> None:
+    def _run_next(self) -> bool:
+        """Claim the next queued job and stay with it to its end; false if there is none."""
+        with self._database.write() as session:
+            hold = lease.claim(session, self.name, self._settings.lease_seconds)
+            runtime_left = lease.runtime_left(session, hold) if hold is not None else 0.0
+        if hold is None:
+            return False
+        if runtime_left > 0:
+            self._run(hold, runtime_left)
+        else:
+            self._end_if_unfinished(hold, self._out_of_time(hold))
+        return True
+
+    def _run(self, hold: Hold, runtime_left: float) -> None:
         log.info("Job %s: attempt %d starts.", hold.job_id, hold.attempt)
         process, ours = self.start_child(child.main, hold)
+        watch = Watch(self._settings, self._database, hold, process, ours, self.draining, runtime_left)
         try:
-            Watch(self._settings, self._database, hold, process, ours, self.draining).until_end()
+            watch.until_end()
         finally:
             if process.is_alive():
                 process.kill()
             process.join()
             ours.close()
-        self._take_back_if_unfinished(hold, process)
+        if watch.told is Stop.MAX_RUNTIME:
+            failure = self._out_of_time(hold)
+        else:
+            failure = recovery.lost(f"the trainer process ended with exit code {process.exitcode}")
+        self._end_if_unfinished(hold, failure, released=watch.told is Stop.RELEASE)
 
-    def _take_back_if_unfinished(self, hold: Hold, process: ForkServerProcess) -> None:
-        """A trainer writes its own end; if it could not, its exit is all that is known."""
-        why = f"the trainer process ended with exit code {process.exitcode}"
+    def _out_of_time(self, hold: Hold) -> Failure:
+        with self._database.read() as session:
+            return recovery.out_of_time(lease.max_runtime(session, hold))
+
+    def _end_if_unfinished(self, hold: Hold, failure: Failure, *, released: bool = False) -> None:
+        """A trainer writes its own end; if it could not, this is all that is known."""
+        end = lease.release if released else with_diagnosis(self._database, hold, failure, self._settings.retries)
         try:
-            with self._database.write() as session:
-                lease.lose(session, hold, self._settings.max_attempts, why)
-            log.warning("Job %s: %s.", hold.job_id, why)
+            patiently(self._database, lambda session: end(session, hold))
+            log.warning("Job %s: attempt %d: %s", hold.job_id, hold.attempt, failure.message)
         except AttemptSuperseded:
             log.info("Job %s: attempt %d ended.", hold.job_id, hold.attempt)
-
-
-class Watch:
-    """One attempt's heartbeat, and the commands that reach its trainer."""
-
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        database: Database,
-        hold: Hold,
-        process: BaseProcess,
-        pipe: Connection,
-        draining: threading.Event,
-    ) -> None:
-        self._settings = settings
-        self._database = database
-        self._hold = hold
-        self._process = process
-        self._pipe = pipe
-        self._draining = draining
-        self._told: Stop | None = None
-        self._told_at = 0.0
-
-    def until_end(self) -> None:
-        """Return when the trainer has ended, or is no longer to run and may be killed."""
-        lease_seconds = self._settings.lease_seconds
-        heard = beaten = time.monotonic()
-        while not wait([self._process.sentinel], POLL_SECONDS):
-            now = time.monotonic()
-            try:
-                with self._database.read() as session:
-                    status = lease.status(session, self._hold)
-                if status not in LIVE:  # the trainer has written its end and is about to go
-                    wait([self._process.sentinel], GRACE_SECONDS)
-                    return
-                if now - beaten >= lease_seconds / 6:
-                    with self._database.write() as session:
-                        status = lease.beat(session, self._hold, lease_seconds)
-                    beaten = now
-                heard = now
-            except AttemptSuperseded:
-                log.warning("Job %s: another attempt holds it.", self._hold.job_id)
-                return
-            except OperationalError:
-                log.warning("Job %s: the database does not answer.", self._hold.job_id, exc_info=True)
-                if now - heard > lease_seconds * 3 / 4:
-                    return  # before the lease lapses and another worker starts
-                continue
-            self._pass_on(status)
-            if self._told is not None and now - self._told_at > GRACE_SECONDS:
-                return
-
-    def _pass_on(self, status: Status) -> None:
-        order = Stop.CANCEL if status is Status.CANCELLING else Stop.RELEASE
-        wanted = status is Status.CANCELLING or self._draining.is_set()
-        if wanted and self._told is None:
-            self._told, self._told_at = order, time.monotonic()
-            try:
-                self._pipe.send(order.value)
-            except BrokenPipeError:
-                log.info("Job %s: the trainer has just ended.", self._hold.job_id)

@@ -10,6 +10,7 @@ from db.engine import Database
 from db.settings import WorkerSettings
 from worker.afterwork import Afterwork
 from worker.housekeeping import Housekeeping
+from worker.poller import Poller
 from worker.queue import TASK, Dispatcher
 from worker.supervisor import Supervisor
 
@@ -22,8 +23,8 @@ supervisor = Supervisor(settings, database)
 
 @shared_task(name=TASK)
 def run_job(job_id: str) -> None:
-    """A job is queued, this one or another: run the next."""
-    supervisor.run_next()
+    """A job is queued, this one or another: run what is."""
+    supervisor.run_queued()
 
 
 @worker_init.connect
@@ -35,10 +36,12 @@ def _warm_up(**_: Any) -> None:
 def _open(sender: Any, **_: Any) -> None:
     housekeeping = Housekeeping(settings, database, Dispatcher(sender.app, database), supervisor)
     housekeeping.start()
+    poller = Poller(database, supervisor)
+    poller.start()
     afterwork = Afterwork(settings, database, supervisor)
     afterwork.start()
-    worker_shutdown.connect(lambda **_: afterwork.stop(), weak=False)
-    worker_shutdown.connect(lambda **_: housekeeping.stop(), weak=False)
+    for part in (poller, afterwork, housekeeping):
+        worker_shutdown.connect(lambda part=part, **_: part.stop(), weak=False)
     if settings.ready_file:
         settings.ready_file.write_text("ready\n")
     log.info("Worker %s takes jobs, %d at a time.", supervisor.name, settings.concurrency)

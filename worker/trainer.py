@@ -1,66 +1,33 @@
 """The loop: plain torch, told as a story. It knows no database and no queue, only a `Reporter`."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count, islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.norms.running import RunningAverages
 from worker.data.batches import Data
 from worker.data.order import BatchOrder
+from worker.early_stopping import EarlyStopping, Scores
 from worker.ema import Ema
-from worker.errors import Diverged
 from worker.evaluate import Evaluator
 from worker.objective import Objective
 from worker.probes.base import Probes, State
+from worker.protocols import Reporter, Stateful
 from worker.recorder import StepRecorder
+from worker.scaler import Scaler, Unscaled
+from worker.snapshot import Place, snapshot
+from worker.speed import Speed
 from worker.statistics import Forward, SiteStatistics
+from worker.stop import Interrupted, Stop, Wanted, interruptible
+from worker.warmup import WarmUp
 
-Series = Mapping[str, NDArray[np.floating]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """The state of a run on the host: enough to use the model and to go on training."""
-
-    step: int
-    weights: dict[str, Tensor]
-    #: Averaged ones, where the job has any.
-    averaged: dict[str, Tensor] | None = None
-    optimizer: dict[str, Any]
-    rng: dict[str, Tensor]
-
-
-class Reporter(Protocol):
-    """Where a run's numbers go. No call waits for a disk or a network."""
-
-    def first_step(self) -> None:
-        """The first optimizer step is done."""
-
-    def progress(self, step: int, epoch: int, samples_per_second: float) -> None:
-        """How far the run is, and how fast."""
-
-    def metrics(self, stream: str, steps: Sequence[int], series: Series) -> None:
-        """Rows of series that share their steps."""
-
-    def statistics(self, site: str, steps: Sequence[int], moments: Series, percentiles: Series) -> None:
-        """Rows of one site: name to (rows, values) or (rows, time steps, values), and to (rows, units)."""
-
-    def population(self, site: str, step: int, values: Mapping[str, NDArray[np.floating]]) -> None:
-        """What an evaluation found at one site: name to (values) or (time steps, values)."""
-
-    def probe(self, name: str, step: int, values: Mapping[str, float]) -> None:
-        """What one probe measured at one step."""
-
-    def checkpoint(self, snapshot: Snapshot) -> None:
-        """A state to keep."""
+#: Before the first step.
+BEGINNING = Place()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +39,14 @@ class Plan:
     accumulate: int
     evaluate_every: int
     checkpoint_every: int
+    #: Whether the best evaluation so far is to be saved.
+    keep_best: bool = False
     #: Steps after which norms with running averages are frozen; none for never.
     freeze_after: int | None = None
+
+    def is_frozen(self, step: int) -> bool:
+        """Whether norms with running averages are frozen in a step."""
+        return self.freeze_after is not None and step > self.freeze_after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,45 +66,97 @@ class Run:
     statistics: SiteStatistics
     probes: Probes
     evaluator: Evaluator
-    #: Averaged weights, where the job has any.
+    #: The best evaluation so far, by the metric that the job selects by.
+    selection: Scores
+    #: What each part was made from: where a fork wants it otherwise, it does not go on from the saved state.
+    settings: Mapping[str, Any]
+    #: Where the job has them: averaged weights, a schedule of the learning rate, a reason to stop early.
     ema: Ema | None = None
+    scheduler: WarmUp | None = None
+    stopping: EarlyStopping | None = None
+    #: Of the loss, in half precision.
+    scaler: Scaler = field(default_factory=Unscaled)
+
+    @property
+    def is_stopped_early(self) -> bool:
+        """Whether there is reason not to go on."""
+        return self.stopping is not None and self.stopping.reason is not None
+
+    @property
+    def models(self) -> list[nn.Module]:
+        """The model, and its averaged copy if there is one."""
+        return [self.model, self.ema.model] if self.ema is not None else [self.model]
+
+    def parts(self) -> dict[str, Stateful]:
+        """What has a state besides the weights, by the names of `settings`."""
+        found = {
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "scaler": self.scaler,
+            "statistics": self.statistics,
+            "ema": self.ema,
+            "selection": self.selection,
+            "stopping": self.stopping,
+        }
+        return {name: part for name, part in found.items() if part is not None}
 
 
-def train(run: Run, reporter: Reporter, should_stop: Callable[[], bool]) -> bool:
-    """Train to the last step; false if `should_stop` said so before it.
+def train(run: Run, reporter: Reporter, wanted: Wanted, start: Place = BEGINNING) -> Stop | None:
+    """Train from `start` to the last step, or to where it stops early; what stopped it otherwise, if anything did.
 
     Raises:
         Diverged: a training loss was not finite; what was recorded until then has been reported.
     """
-    plan, speed = run.plan, Speed()
     run.model.train()
-    for step, epoch, parts in schedule(plan, run.order):
-        if should_stop():
+    if start.step == run.plan.steps or run.is_stopped_early:
+        reporter.first_step()  # all were done before: the job has only not been told
+        return None
+    try:
+        return _train(run, reporter, wanted, start)
+    except Interrupted as interrupted:
+        flush(run, reporter)
+        return interrupted.stop
+
+
+def _train(run: Run, reporter: Reporter, wanted: Wanted, start: Place) -> Stop | None:
+    plan, speed, place, saved = run.plan, Speed(), start, start.step
+    for following, parts in schedule(plan, run.order, start):
+        if (stop := wanted()) is not None:
             flush(run, reporter)
-            reporter.progress(step - 1, epoch, speed.samples_per_second())
-            return False
-        if step - 1 == plan.freeze_after:
-            run.averages.freeze()
+            reporter.progress(place.step, place.epoch, speed.samples_per_second())
+            if stop.keeps_state and place.step > saved:
+                reporter.checkpoint(snapshot(run, place, required=stop is Stop.PAUSE))
+            return stop
+        place, step, score = following, following.step, None
         probed = train_step(run, step, parts)
         speed.count(sum(map(len, parts)))
-        last = step == plan.steps
-        if step == 1:
+        if step == start.step + 1:
             reporter.first_step()
-        if run.recorder.is_full() or last or probed is not None:
-            flush(run, reporter, sites=run.statistics.is_full())
-            reporter.progress(step, epoch, speed.samples_per_second())
+        last = step == plan.steps
+        evaluated = last or step % plan.evaluate_every == 0
+        if run.recorder.is_full() or evaluated or probed is not None:
+            flush(run, reporter, sites=evaluated or run.statistics.is_full())
+            reporter.progress(step, place.epoch, speed.samples_per_second())
         if probed is not None:
-            with speed.paused():
+            with speed.paused(), interruptible([probed.before], wanted):
                 run.probes.measure(step, probed)
-        if step % plan.evaluate_every == 0 or last:
-            flush(run, reporter)
+        if evaluated:
             now = speed.samples_per_second()
-            with speed.paused():
-                evaluate(run, reporter, step, now)
-        if step % plan.checkpoint_every == 0 or last:
+            with speed.paused(), interruptible(run.models, wanted):
+                score = evaluate(run, reporter, step, now)
+        ends = last or run.is_stopped_early
+        if ends or step % plan.checkpoint_every == 0 or is_best(run, score):
             flush(run, reporter)
-            reporter.checkpoint(snapshot(run, step))
-    return True
+            reporter.checkpoint(snapshot(run, place, score=score, required=ends))
+            saved = step
+        if ends:
+            return None
+    return None
+
+
+def is_best(run: Run, score: float | None) -> bool:
+    """Whether a step with this score is the best so far, and that is to be saved."""
+    return run.plan.keep_best and score is not None and run.selection.improved
 
 
 def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> State | None:
@@ -140,6 +165,10 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> State | None:
     Each part is normalized by itself and moves the running averages; the gradient is that of all samples. Nothing
     here waits for the device.
     """
+    if run.plan.is_frozen(step) and not run.averages.frozen:
+        run.averages.freeze()
+    if run.scheduler is not None:
+        run.scheduler.begin_step()
     recorded = run.statistics.is_recorded(step)
     samples = sum(map(len, parts))
     run.optimizer.zero_grad(set_to_none=True)
@@ -149,14 +178,15 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> State | None:
         outputs = run.statistics.watch(run.forward, inputs) if recorded else run.forward(inputs)
         loss = run.objective.minimized(outputs, targets)
         share = run.objective.share(len(part), samples)
-        (loss if share == 1 else loss * share).backward()
+        run.scaler.scale(loss if share == 1 else loss * share).backward()
         run.averages.update()
         run.statistics.observe(step, len(part))
         run.recorder.record(step, run.objective.reported(loss, outputs), outputs, targets)
+    run.scaler.unscale(run.optimizer)  # recorded gradients are those of the loss itself
     if recorded:
         run.statistics.take(step)
     before = run.probes.copy(step, run.model)
-    run.optimizer.step()
+    run.scaler.step(run.optimizer)
     if run.ema is not None:
         run.ema.update()
     if before is None:
@@ -165,12 +195,24 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> State | None:
     return State(before=before, after=run.model, inputs=inputs, targets=targets, lr=lr, objective=run.objective)
 
 
-def schedule(plan: Plan, order: BatchOrder) -> Iterator[tuple[int, int, list[Tensor]]]:
-    """Step, epoch (both from 1) and the rows of each batch of every step of the run."""
-    batches = ((epoch, rows) for epoch in count(1) for rows in order.epoch(epoch))
-    for step in range(1, plan.steps + 1):
-        parts = list(islice(batches, plan.accumulate))
-        yield step, parts[-1][0], [rows for _, rows in parts]
+def schedule(
+    plan: Plan, order: BatchOrder, start: Place = BEGINNING
+) -> Iterator[tuple[Place, list[Tensor]]]:
+    """Every step after `start`: where the run is after it, and the rows of each of its batches."""
+    batches = batches_from(order, start)
+    for step in range(start.step + 1, plan.steps + 1):
+        drawn = list(islice(batches, plan.accumulate))
+        epoch, batch, _ = drawn[-1]
+        yield Place(step, epoch, batch), [rows for _, _, rows in drawn]
+
+
+def batches_from(order: BatchOrder, start: Place) -> Iterator[tuple[int, int, Tensor]]:
+    """Epoch, number in the epoch (both from 1) and rows of each batch that comes after `start`."""
+    done = start.batches
+    for epoch in count(start.epoch):
+        for number, rows in enumerate(order.epoch(epoch)[done:], done + 1):
+            yield epoch, number, rows
+        done = 0
 
 
 def flush(run: Run, reporter: Reporter, *, sites: bool = True) -> None:
@@ -195,8 +237,8 @@ def flush(run: Run, reporter: Reporter, *, sites: bool = True) -> None:
         raise diverged
 
 
-def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float) -> None:
-    """Report the metrics of every mode, the learning rate and the speed."""
+def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float) -> float | None:
+    """Report the metrics of every mode, the learning rate of the step and the speed; returns the step's score."""
     evaluation = run.evaluator.evaluate(run.ema)
     for site, values in evaluation.sites.items():
         reporter.population(site, step, values)
@@ -204,64 +246,6 @@ def evaluate(run: Run, reporter: Reporter, step: int, samples_per_second: float)
     metrics["lr"] = run.optimizer.param_groups[0]["lr"]
     metrics["samples_per_second"] = samples_per_second
     reporter.metrics("evaluation", [step], {name: np.array([value]) for name, value in metrics.items()})
-
-
-def snapshot(run: Run, step: int) -> Snapshot:
-    """The state after `step`, copied to the host.
-
-    Raises:
-        Diverged: a weight or running average, of the averaged model too, is not finite, which the loss may not
-            show yet.
-    """
-    run.averages.settle()
-    states = {"": run.model.state_dict()}
-    if run.ema is not None:
-        run.ema.settle()
-        states["the averaged "] = run.ema.model.state_dict()
-    for which, state in states.items():
-        for name, values in state.items():
-            if not torch.isfinite(values).all():
-                bad = float(values[~torch.isfinite(values)][0])
-                raise Diverged(step, bad, run.optimizer.param_groups[0]["lr"], f"A value of {which}{name}")
-    rng = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_initialized():
-        rng["cuda"] = torch.cuda.get_rng_state()
-    return Snapshot(
-        step=step,
-        weights=_on_host(dict(run.model.state_dict())),
-        averaged=None if run.ema is None else _on_host(dict(run.ema.model.state_dict())),
-        optimizer=_on_host(run.optimizer.state_dict()),
-        rng=rng,
-    )
-
-
-def _on_host(value: Any) -> Any:
-    """A copy of nested state with every tensor on the host."""
-    if isinstance(value, Tensor):
-        return value.detach().cpu().clone()
-    if isinstance(value, dict):
-        return {key: _on_host(inner) for key, inner in value.items()}
-    return [_on_host(inner) for inner in value] if isinstance(value, list) else value
-
-
-class Speed:
-    """Samples per second of training, without the time of evaluations and probes."""
-
-    def __init__(self) -> None:
-        self._samples = 0
-        self._started = time.monotonic()
-
-    def count(self, samples: int) -> None:
-        """Samples of one more step."""
-        self._samples += samples
-
-    def samples_per_second(self) -> float:
-        """The mean since the start of the run."""
-        return self._samples / max(1e-9, time.monotonic() - self._started)
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Time in this block does not count."""
-        began = time.monotonic()
-        yield
-        self._started += time.monotonic() - began
+    if run.stopping is not None:
+        run.stopping.saw(metrics)
+    return run.selection.saw(metrics)

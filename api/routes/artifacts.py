@@ -1,14 +1,20 @@
 """Files: what they are, and their content."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.deps import ArtifactId, JobId, ServiceDep
 from api.downloads import answer
+from api.problems import FieldError, ProblemError
 from api.schemas.jobs import ArtifactOut
 from api.strict import StrictRoute
 from db import checkpoints, jobs, recalibrations
+
+#: `last`, `best`, or a step.
+Which = Annotated[
+    str, Query(pattern=r"^(last|best|0|[1-9][0-9]{0,18})$", description="`last`, `best`, or a step.")
+]
 
 router = APIRouter(prefix="/v1", tags=["artifacts"], route_class=StrictRoute)
 
@@ -36,16 +42,28 @@ def read_model(
     format: Literal["safetensors", "config", "modeling"] = "safetensors",
     weights: checkpoints.Weights = "raw",
     statistics: Literal["running", "precise"] = "running",
+    checkpoint: Which = "last",
 ) -> Response:
-    """The model of the job's newest checkpoint: its weights, its `config.json`, or the code that loads both.
+    """The model of a checkpoint of the job: its weights, its `config.json`, or the code that loads both.
 
     `weights=ema` has the averages of a job with `ema`. `statistics=precise` has population statistics, of the
-    newest recalibration, in place of the running averages.
+    newest recalibration, in place of the running averages. `checkpoint` is the newest, the best by the metric by
+    which the job selects, or that of a step.
     """
+    _check_precise(statistics, checkpoint)
     with service.database.read() as session:
         job = jobs.get(session, job_id)
         if statistics == "precise" and format == "safetensors":
             artifact = recalibrations.precise_model(session, job, weights)
         else:
-            artifact = checkpoints.model(session, job, format, weights)
+            artifact = checkpoints.model(session, job, format, weights, checkpoint)
     return answer(request, artifact, service.store, immutable=False)
+
+
+def _check_precise(statistics: str, checkpoint: str) -> None:
+    if statistics == "precise" and checkpoint != "last":
+        message = (
+            "Recalibrations are of the newest checkpoint: statistics=precise goes with checkpoint=last alone."
+        )
+        wrong = FieldError(pointer="?checkpoint", code="not_recalibrated", message=message, allowed=["last"])
+        raise ProblemError(422, wrong.code, "The query is not valid", message, errors=[wrong])

@@ -13,6 +13,7 @@ from db.spec import optimizer
 from db.spec.architectures import union as architecture_parts
 from db.spec.job import JobSpec
 from db.spec.norms import union as norm_parts
+from db.spec.schedulers.union import Scheduler
 from models.catalog.registry import architectures, norms
 
 router = APIRouter(prefix="/v1", tags=["catalog"], route_class=StrictRoute)
@@ -53,12 +54,24 @@ def list_datasets() -> Catalog:
 @router.get("/catalog/optimizers")
 def list_optimizers() -> Catalog:
     """Optimizers by torch's names, with their options and defaults."""
-    union, _ = get_args(optimizer.Optimizer)
-    entries = ({"name": part.__name__, "summary": part.__doc__, "reference": TORCH} for part in get_args(union))
-    return Catalog(data=[_entry(entry, part) for entry, part in zip(entries, get_args(union), strict=True)])
+    return _of_torch(optimizer.Optimizer, "torch.optim")
 
 
-TORCH = "torch.optim"
+@router.get("/catalog/schedulers")
+def list_schedulers() -> Catalog:
+    """Schedulers of the learning rate by torch's names, with their options and defaults, in optimizer steps."""
+    return _of_torch(Scheduler, "torch.optim.lr_scheduler")
+
+
+def _of_torch(choice: object, module: str) -> Catalog:
+    """The parts of a discriminated union, each named and documented as a class of torch's `module`."""
+    union, _ = get_args(choice)
+    return Catalog(
+        data=[
+            _entry({"name": part.__name__, "summary": " ".join(part.__doc__.split()), "reference": module}, part)
+            for part in get_args(union)
+        ]
+    )
 
 
 def part_name(part: type[BaseModel]) -> str:

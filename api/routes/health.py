@@ -30,13 +30,15 @@ def healthz() -> Health:
 
 @router.get("/readyz", responses={503: {"model": Health}})
 def readyz(response: Response, service: ServiceDep) -> Health:
-    """Database, migrations, store and broker can be reached."""
+    """Database, migrations, store and broker can be reached, and the process is not about to stop."""
     parts = {
         "database": lambda: _check_schema(service),
         "store": service.store.check,
         "broker": service.dispatcher.check,
     }
     checks = {name: _outcome(name, check) for name, check in parts.items()}
+    if service.watch.closing:
+        checks["process"] = "stopping"
     ready = all(outcome == "ok" for outcome in checks.values())
     response.status_code = 200 if ready else 503
     return Health(status="ok" if ready else "unavailable", checks=checks)

@@ -1,32 +1,39 @@
-"""Jobs: submit, read, list, cancel."""
+"""Jobs: submit, read, list, and what belongs to them."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
 
-from api.deps import ArchitectureName, JobId, Limit, NormName, ServiceDep
+from api.deps import ArchitectureName, JobId, Limit, NormName, Priority, Service, ServiceDep
+from api.idempotency import OnceDep
 from api.limits import check_memory
-from api.schemas.jobs import ArtifactList, CheckpointList, EventPage, JobOut, JobPage
+from api.schemas.jobs import ArtifactList, AttemptList, AttemptOut, CheckpointList, EventPage, JobOut, JobPage
 from api.schemas.plan import PlanOut
 from api.strict import StrictRoute
-from db import checkpoints, events, jobs
+from db import attempts, checkpoints, events, jobs, queue
 from db.jobs import JobFilter
 from db.spec.job import JobSpec
 from db.status import Status
 
+Wait = Annotated[
+    int, Query(ge=0, le=60, description="Seconds to wait for a change of status; not if it is final.")
+]
+
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
 
 
-@router.post("", status_code=201)
-def create_job(spec: JobSpec, response: Response, service: ServiceDep) -> JobOut:
+@router.post("", status_code=201, response_model=JobOut)
+def create_job(spec: JobSpec, service: ServiceDep, once: OnceDep, priority: Priority = 0) -> Response:
     """Queue a training job."""
     check_memory(spec, service.memory_limit_bytes)
-    with service.database.write() as session:
-        job = JobOut.of(jobs.create(session, spec))
-    # After the commit: a worker that is woken must find the row. If the message is lost, it is sent again.
-    service.dispatcher.send(job.id)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return job
+    return once.create(
+        service.database,
+        lambda session: JobOut.of(jobs.create(session, spec, priority=priority)),
+        at="/v1/jobs",
+        # After the commit: a worker that is woken must find the row. If the message is lost, it is sent again.
+        then=lambda job: service.dispatcher.send(job.id),
+    )
 
 
 @router.post("/plan")
@@ -48,23 +55,22 @@ def list_jobs(
     where = JobFilter(status=status, norm=norm, architecture=architecture)
     with service.database.read() as session:
         page, next_cursor = jobs.page(session, where, limit, cursor)
-        return JobPage(data=[JobOut.of(job) for job in page], next_cursor=next_cursor)
+        places = queue.places(session, page)
+        return JobPage(data=[JobOut.of(job, places) for job in page], next_cursor=next_cursor)
 
 
 @router.get("/{job_id}")
-def get_job(job_id: JobId, service: ServiceDep) -> JobOut:
-    """One job: its status, progress, latest and best metrics."""
+async def get_job(job_id: JobId, service: ServiceDep, wait: Wait = 0) -> JobOut:
+    """One job: its status, progress, latest and best metrics. With `wait`, once its status is another than now."""
+    if wait:
+        await service.watch.status_change(job_id, wait)
+    return await run_in_threadpool(_read_job, service, job_id)
+
+
+def _read_job(service: Service, job_id: str) -> JobOut:
     with service.database.read() as session:
-        return JobOut.of(jobs.get(session, job_id))
-
-
-@router.post("/{job_id}/cancel", status_code=202, responses={200: {"description": "Asked for before."}})
-def cancel_job(job_id: JobId, response: Response, service: ServiceDep) -> JobOut:
-    """Cancel a queued job at once; stop a running one at its next step and keep what it recorded."""
-    with service.database.write() as session:
-        job, is_new = jobs.request_cancel(session, job_id)
-        response.status_code = 202 if is_new else 200
-        return JobOut.of(job)
+        job = jobs.get(session, job_id)
+        return JobOut.of(job, queue.places(session, [job]))
 
 
 @router.get("/{job_id}/events")
@@ -78,6 +84,14 @@ def list_events(
     with service.database.read() as session:
         jobs.get(session, job_id)
         return EventPage.of(list(events.after(session, job_id, after, limit + 1)), limit)
+
+
+@router.get("/{job_id}/attempts")
+def list_attempts(job_id: JobId, service: ServiceDep) -> AttemptList:
+    """The tries of workers at the job, each with how it ended."""
+    with service.database.read() as session:
+        jobs.get(session, job_id)
+        return AttemptList(data=[AttemptOut.of(each) for each in attempts.list_for(session, job_id)])
 
 
 @router.get("/{job_id}/checkpoints")

@@ -1,12 +1,16 @@
 """A job and what belongs to it, as clients see them."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from db.checkpoints import by_score
+from db.queue import Place, eta_seconds
 from db.status import ArtifactSource, ArtifactStatus, FailureCode, Status
-from db.tables import Artifact, Checkpoint, Event, Job
+from db.tables import Artifact, Attempt, Checkpoint, Event, Job
 
 #: Failures that another try of the same job may not meet again.
 RETRYABLE = {FailureCode.WORKER_LOST, FailureCode.DEVICE_UNAVAILABLE, FailureCode.DATA_ERROR}
@@ -45,8 +49,12 @@ class DatasetRef(BaseModel):
     hash: str | None
 
 
+#: Of an answer that does not look at the queue.
+NO_PLACES: Mapping[str, Place] = MappingProxyType({})
+
+
 class JobOut(BaseModel):
-    """One training job."""
+    """One training job. `queue` is null unless it is queued; answers to commands leave it out too."""
 
     id: str
     name: str | None
@@ -58,6 +66,8 @@ class JobOut(BaseModel):
     spec_hash: str
     priority: int
     attempt: int
+    origin: dict[str, Any] | None
+    queue: Place | None
     progress: Progress
     latest: dict[str, Point]
     best: dict[str, Point]
@@ -71,8 +81,8 @@ class JobOut(BaseModel):
     finished_at: datetime | None
 
     @classmethod
-    def of(cls, job: Job) -> Self:
-        """What a client sees of a row."""
+    def of(cls, job: Job, places: Mapping[str, Place] = NO_PLACES) -> Self:
+        """What a client sees of a row, with its place among those of `places`."""
         return cls(
             id=job.id,
             name=job.name,
@@ -84,6 +94,8 @@ class JobOut(BaseModel):
             spec_hash=job.spec_hash,
             priority=job.priority,
             attempt=job.attempt,
+            origin=job.origin,
+            queue=places.get(job.id),
             progress=_progress(job),
             latest=job.latest,
             best=job.best,
@@ -103,14 +115,12 @@ def _seconds(start: datetime, end: datetime | None) -> float | None:
 
 
 def _progress(job: Job) -> Progress:
-    speed = job.samples_per_second
-    left = (job.steps - job.step) * job.resolved["batch_size"]
     return Progress(
         step=job.step,
         steps=job.steps,
         epoch=job.epoch,
-        samples_per_second=speed,
-        eta_seconds=left / speed if speed and job.finished_at is None else None,
+        samples_per_second=job.samples_per_second,
+        eta_seconds=eta_seconds(job) if job.finished_at is None else None,
     )
 
 
@@ -159,7 +169,7 @@ class EventPage(BaseModel):
 
 
 class CheckpointOut(BaseModel):
-    """A saved state."""
+    """A saved state. Its `score` is its value of what the job selects by; a damaged one is not used."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -167,8 +177,40 @@ class CheckpointOut(BaseModel):
     job_id: str
     attempt: int
     step: int
+    epoch: int
     size_bytes: int
+    score: float | None
+    is_best: bool = False
     created_at: datetime
+    damaged_at: datetime | None
+
+
+class AttemptOut(BaseModel):
+    """One worker's try at a job; `start_step` is null until it has read the checkpoint that it goes on from."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    worker: str
+    start_step: int | None
+    started_at: datetime
+    first_step_at: datetime | None
+    finished_at: datetime | None
+    outcome: str | None
+    seconds: float | None = None
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Self:
+        """What a client sees of a row; `seconds` is how long it took, null while it goes on."""
+        seconds = _seconds(attempt.started_at, attempt.finished_at)
+        return cls.model_validate(attempt).model_copy(update={"seconds": seconds})
+
+
+class AttemptList(BaseModel):
+    """A job's attempts, in order."""
+
+    data: list[AttemptOut]
+    next_cursor: None = None
 
 
 class ArtifactFailure(BaseModel):
@@ -215,7 +257,9 @@ class CheckpointList(BaseModel):
     @classmethod
     def of(cls, checkpoints: list[Checkpoint]) -> Self:
         """What a client sees of the rows."""
-        return cls(data=[CheckpointOut.model_validate(row) for row in checkpoints])
+        best = [row.id for row in by_score([row for row in checkpoints if row.damaged_at is None])[:1]]
+        shown = [CheckpointOut.model_validate(row) for row in checkpoints]
+        return cls(data=[row.model_copy(update={"is_best": row.id in best}) for row in shown])
 
 
 class ArtifactList(BaseModel):

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import context
 
-from db import tables  # noqa: F401 - fills the metadata
+from db import service_tables, tables  # noqa: F401 - fill the metadata
 from db.base import Base
 from db.engine import Database
 from db.settings import Settings

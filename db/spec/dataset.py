@@ -1,8 +1,8 @@
 """Which data a job trains on."""
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from db.datasets import DatasetInfo, datasets
 from db.spec.base import Count, Flag, Part
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     Name = str
 else:
     Name = Literal[tuple(str(name) for name in datasets())]
+
+#: Of a part that something is measured on or learned from: one sample has no variance.
+LEAST_SAMPLES = 2
 
 
 class Dataset(Part):
@@ -26,6 +29,9 @@ class Dataset(Part):
     """Train on this many samples, the same fixed choice for every job; null for all."""
     test_limit: Count | None = None
     """Evaluate on this many test samples, the same fixed choice for every job; null for all."""
+    validation_fraction: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
+    """Hold this share of the training samples (of those that train_limit leaves) out of training, the same fixed
+    choice for every job, and evaluate on it as validation/...; 0 for no validation part."""
     classes_per_batch: Count | None = None
     """Draw training batches of samples of at most so many classes, other ones in each batch: batches that are not
     independent and identically distributed. Null for batches of all classes."""
@@ -77,13 +83,38 @@ class Dataset(Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_validation(self) -> Self:
+        limited = self._limited
+        if self.validation_fraction and min(self.validation_samples, self.train_samples) < LEAST_SAMPLES:
+            most = limited - LEAST_SAMPLES
+            raise spec_error(
+                "part_too_small",
+                "/dataset/validation_fraction",
+                f"Of {limited} samples, {self.validation_samples} would be held out and {self.train_samples} left "
+                f"to train on. Each part needs at least {LEAST_SAMPLES}.",
+                allowed=f"0, or a share that holds out {LEAST_SAMPLES} to {most} of {limited} samples"
+                if most >= LEAST_SAMPLES
+                else [0],
+            )
+        return self
+
     @property
     def info(self) -> DatasetInfo:
         return datasets()[self.name]
 
     @property
     def train_samples(self) -> int:
-        """Training samples that the job sees."""
+        """Samples that the job trains on: without those held out."""
+        return self._limited - self.validation_samples
+
+    @property
+    def validation_samples(self) -> int:
+        """Training samples held out; 0 for no validation part."""
+        return round(self.validation_fraction * self._limited)
+
+    @property
+    def _limited(self) -> int:
         return min(self.train_limit or self.info.train_samples, self.info.train_samples)
 
     @property

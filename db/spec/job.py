@@ -11,6 +11,7 @@ from db.spec.architectures.union import Architecture
 from db.spec.averaging import Ema
 from db.spec.base import Count, Part
 from db.spec.dataset import Dataset
+from db.spec.early_stopping import EarlyStopping, check_early_stopping, with_metric
 from db.spec.errors import spec_error
 from db.spec.norms.other import NoNorm
 from db.spec.norms.union import Norm
@@ -18,11 +19,13 @@ from db.spec.objective import LOSSES, Loss
 from db.spec.optimizer import SGD, Optimizer
 from db.spec.probes import Probe, check_probes
 from db.spec.recording import Checkpoint, Evaluate, Record, Statistics
+from db.spec.schedulers.union import Scheduler
 from models.blueprint import Blueprint
 from models.shapes import sites
 
-#: The longest job.
+#: The longest job, in steps and in time: ten years.
 MAX_STEPS = 10**9
+MAX_RUNTIME_SECONDS = 10 * 365 * 86_400
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
@@ -41,6 +44,8 @@ class JobSpec(Part):
     norm: Norm = NoNorm()
     loss: Loss = Loss()
     optimizer: Optimizer = SGD()
+    scheduler: Scheduler | None = None
+    """Of the learning rate; null for a constant one."""
     ema: Ema | None = None
     """Averaged weights, evaluated as ema/...; null for none."""
     batch_size: Count
@@ -49,14 +54,19 @@ class JobSpec(Part):
     epochs: Count | None = None
     """Passes over the training data, in whole steps: up to accumulate - 1 batches at the end are left out."""
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the forward and backward passes, by autocast; weights, statistics and evaluation stay float32."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the forward and backward passes, by autocast; weights, statistics and evaluation stay float32. With
+    float16 the loss is scaled, and a step whose gradients overflow is skipped (`torch.amp.GradScaler`)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     record: Record = Record()
     evaluate: Evaluate = Evaluate()
     statistics: Statistics = Statistics()
     probes: Annotated[tuple[Probe, ...], Field(max_length=8)] = ()
     checkpoint: Checkpoint = Checkpoint()
+    early_stopping: EarlyStopping | None = None
+    """Null for training to the last step."""
+    max_runtime_seconds: Annotated[int, Field(strict=True, ge=1, le=MAX_RUNTIME_SECONDS)] = 86_400
+    """Of all attempts of the job together; beyond it the job fails."""
     export: tuple[Literal["safetensors"], ...] = ("safetensors",)
 
     @model_validator(mode="after")
@@ -133,6 +143,12 @@ class JobSpec(Part):
         return self
 
     @model_validator(mode="after")
+    def _check_scheduler(self) -> Self:
+        if self.scheduler is not None:
+            self.scheduler.check(self.optimizer, self.total_steps())
+        return self
+
+    @model_validator(mode="after")
     def _check_network(self) -> Self:
         rules.check_norm(self)
         rules.check_sites(self, rules.check_shapes(self))
@@ -167,6 +183,11 @@ class JobSpec(Part):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _check_early_stopping(self) -> Self:
+        check_early_stopping(self)
+        return self
+
     def blueprint(self) -> Blueprint:
         """The network that the spec describes."""
         info = self.dataset.info
@@ -194,6 +215,7 @@ class JobSpec(Part):
                 "steps": steps,
                 "epochs": None,
                 "evaluate": self.evaluate.model_copy(update={"every": every}),
+                "early_stopping": with_metric(self),
             }
         )
 

@@ -19,7 +19,7 @@ class Record(Part):
 
 
 class Evaluate(Part):
-    """Test metrics, and the train-mode/eval-mode gap on a fixed training subset."""
+    """Test and validation metrics, and the train-mode/eval-mode gap on a fixed training subset."""
 
     every: Count | None = None
     """Null for a tenth of the steps; the last step is always evaluated."""
@@ -62,3 +62,6 @@ class Checkpoint(Part):
 
     every: Count = 5000
     keep_last: Annotated[int, Field(strict=True, ge=1, le=1000)] = 2
+    keep_best: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
+    """How many of the best to keep besides the newest; an evaluation that is the best so far is saved. What is
+    best is said by accuracy, or rmse of a regression: on the validation part, or without one on the test data."""

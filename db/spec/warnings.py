@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from db.spec.job import JobSpec
-from db.spec.lints import averages, batches, layers, weights
+from db.spec.lints import averages, batches, layers, selection, weights
 from db.spec.lints.base import SpecWarning
 
 Lint = Callable[[JobSpec], SpecWarning | None]
@@ -24,6 +24,7 @@ RULES: Mapping[str, Lint] = {
         layers.dropout_before_norm,
         weights.decay_of_norms,
         weights.standardized_alone,
+        selection.selects_on_test,
     )
 }
 

@@ -14,13 +14,14 @@ from db.settings import WorkerSettings
 from db.spec.job import JobSpec
 from db.store import Store
 from docs.results.faults import Fault, Spec
+from worker.assembly import make_run
 from worker.conclusion import End, with_diagnosis
 from worker.data.cache import CachedData
 from worker.device import describe
 from worker.diagnosis.findings import Diagnosis
 from worker.diagnosis.load import diagnosis
 from worker.reporter import DatabaseReporter
-from worker.run import explain, load_data, make_run
+from worker.run import explain, load_data
 from worker.trainer import Run, train
 
 CPU = torch.device("cpu")

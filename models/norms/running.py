@@ -94,6 +94,12 @@ class RunningAverages:
                 norm.num_batches_tracked.fill_(group.seen)
                 norm.seen = group.seen
 
+    def reload(self) -> None:
+        """Go on from the buffers; call after a state has been loaded into the model."""
+        for group in self._groups:
+            group.seen = int(group.norms[0].num_batches_tracked)
+            group.tell()
+
     def copy(self) -> Tensor:
         """The moments of all norms as they are now, for `of`: (2, values), of the latest batch and running."""
         return torch.stack(self._joined)

@@ -2,10 +2,13 @@
 
 import re
 import shutil
+from typing import get_args
 
 import pytest
 
+from api.routes.catalog import part_name
 from db.spec.job import JobSpec
+from db.spec.schedulers.union import Scheduler
 from db.tables import Job
 from models.catalog.names import Architecture, NormName
 from tests.api.test_bad_input import SPEC
@@ -67,6 +70,7 @@ def test_an_own_request_id_is_kept_and_a_strange_one_replaced(http):
         ("norms", [name.value for name in NormName]),
         ("datasets", ["digits", "mnist", "cifar10", "gaussian_linear"]),
         ("optimizers", ["SGD", "AdamW"]),
+        ("schedulers", [part_name(part) for part in get_args(get_args(Scheduler)[0])]),
     ],
 )
 def test_the_catalogue_names_what_a_job_may_name(http, catalog, names):
@@ -81,7 +85,7 @@ def test_the_catalogue_says_what_a_data_set_is_for(http):
     assert (digits["largest_value"], gaussian["largest_value"]) == (16, None)
 
 
-@pytest.mark.parametrize("catalog", ["architectures", "norms", "optimizers"])
+@pytest.mark.parametrize("catalog", ["architectures", "norms", "optimizers", "schedulers"])
 def test_every_option_has_a_type_a_default_or_a_need_words_and_a_source(http, catalog):
     for entry in http.get(f"/v1/catalog/{catalog}").json()["data"]:
         for option in entry["options"]:

@@ -175,6 +175,13 @@ def test_the_optimizer_counts():
     assert sizes == [0, parameters, 2 * parameters]
 
 
+def test_the_part_on_which_most_is_evaluated_counts():
+    few = {"dataset": {"name": "digits", "test_limit": 2}, "evaluate": {"train_samples": 2}, "batch_size": 2}
+    held_out = few | {"dataset": {"name": "digits", "test_limit": 2, "validation_fraction": 0.5}}
+    two, many = (training_memory(make_spec(**changes)).evaluation for changes in (few, held_out))
+    assert many == two * 718 / 2
+
+
 @pytest.mark.parametrize(("norm", "pointer"), [("batch", "/architecture"), ("layer", "/batch_size")])
 def test_a_batch_of_one_is_a_way_out_only_with_norms_that_do_not_use_the_batch(norm, pointer):
     few = {"dataset": {"name": "digits", "test_limit": 2}, "evaluate": {"train_samples": 2}}

@@ -51,22 +51,27 @@ def empty_database(request, tmp_path) -> Iterator[Database]:
         yield request.getfixturevalue("postgres_schemas")()
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
-def shared_database(request, tmp_path_factory) -> Iterator[Database]:
-    """One for all tests: with an engine of its own, each test would compile every statement anew."""
-    if request.param == "sqlite":
-        database = Database(f"sqlite:///{tmp_path_factory.mktemp('db') / 'normlab.db'}")
-    else:
-        database = request.getfixturevalue("postgres_schemas")()
+# One for all tests: with an engine of its own, each test would compile every statement anew.
+@pytest.fixture(scope="session")
+def shared_sqlite(tmp_path_factory) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('db') / 'normlab.db'}")
     migrate.upgrade(database)
     yield database
     database.dispose()
 
 
-@pytest.fixture
-def database(shared_database) -> Database:
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_schemas) -> Database:
+    database = postgres_schemas()
+    migrate.upgrade(database)
+    return database
+
+
+@pytest.fixture(params=BACKENDS)
+def database(request) -> Database:
     """A migrated database without a row."""
-    with shared_database.write() as session:
+    shared: Database = request.getfixturevalue(f"shared_{request.param}")
+    with shared.write() as session:
         for table in reversed(Base.metadata.sorted_tables):
             session.execute(sa.delete(table))
-    return shared_database
+    return shared

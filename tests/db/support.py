@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from typing import Any
 
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from sqlalchemy.orm import Session
 
-from db import jobs, lease
+from db import checkpoints, commands, jobs, lease
 from db.base import Base, now
+from db.checkpoints import ModelFile, Saved
 from db.engine import Database
 from db.lease import Hold
 from db.spec.job import JobSpec
+from db.store import StoredFile
 from db.tables import Attempt, Event, Job
 
 #: For properties of a database: every example makes a job of its own in the test's database.
@@ -49,14 +52,48 @@ def claim(database: Database, lease_seconds: float = LEASE_SECONDS) -> Hold:
 
 
 def claimed_job(database: Database, lease_seconds: float = LEASE_SECONDS) -> Hold:
+    """A job whose attempt knows that it begins at the beginning."""
     new_job(database)
-    return claim(database, lease_seconds)
+    hold = claim(database, lease_seconds)
+    with database.write() as session:
+        lease.start_from(session, hold, 0, 0)
+    return hold
 
 
 def running_job(database: Database) -> Hold:
     hold = claimed_job(database)
     with database.write() as session:
         lease.begin(session, hold)
+    return hold
+
+
+def stored(key: str, content: bytes = b"content") -> StoredFile:
+    """A file that lies nowhere."""
+    return StoredFile(key=key, sha256=sha256(content).hexdigest(), size_bytes=len(content))
+
+
+def state_of(hold: Hold, step: int, score: float | None = None, **changes: Any) -> Saved:
+    """A checkpoint with a model and its configuration, as a trainer would commit it; the files lie nowhere."""
+    folder = f"jobs/{hold.job_id}/attempt-{hold.attempt}/step-{step}"
+    files = [
+        ModelFile(format=format, filename=filename, stored=stored(f"{folder}/{filename}", filename.encode()))
+        for format, filename in (("safetensors", "model.safetensors"), ("config", "config.json"))
+    ]
+    shown: dict[str, Any] = {"epoch": 0, "latest": {}, "best": {}, "score": score}
+    return Saved(**{"step": step, "state": stored(f"{folder}/state.pt"), "files": files} | shown | changes)
+
+
+def commit(database: Database, hold: Hold, step: int, score: float | None = None, **changes: Any) -> str:
+    with database.write() as session:
+        return checkpoints.commit(session, hold, state_of(hold, step, score, **changes))
+
+
+def paused_job(database: Database) -> Hold:
+    """The hold of an attempt that has let go of its job."""
+    hold = running_job(database)
+    with database.write() as session:
+        commands.pause(session, hold.job_id)
+        lease.paused(session, hold)
     return hold
 
 

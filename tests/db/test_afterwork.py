@@ -17,7 +17,7 @@ from db.spec.recalibration import Recalibration
 from db.status import ArtifactStatus, FailureCode
 from db.store import StoredFile
 from db.tables import Artifact
-from tests.db.support import contents, running_job
+from tests.db.support import contents, running_job, state_of
 
 LEASE_SECONDS = 30.0
 ATTEMPTS = 3
@@ -37,7 +37,7 @@ def ended_job(database, *steps: int, files: Sequence[str] = ("model.safetensors"
             for name, file in zip(files, stored, strict=True)
         ]
         with database.write() as session:
-            checkpoints.commit(session, hold, step, state, models)
+            checkpoints.commit(session, hold, state_of(hold, step, state=state, files=models))
     with database.write() as session:
         lease.succeed(session, hold)
     return hold.job_id

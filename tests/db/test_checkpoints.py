@@ -4,10 +4,10 @@ import pytest
 
 from db import checkpoints, jobs, lease
 from db.checkpoints import ModelFile
-from db.errors import NoModelYet, NotFound
+from db.errors import FileMissing, NoModelYet, NotFound
 from db.lease import Hold
 from db.store import Store
-from tests.db.support import claim, contents, events_of, job_of, running_job
+from tests.db.support import claim, commit, contents, events_of, job_of, running_job
 
 
 @pytest.fixture
@@ -22,8 +22,7 @@ def save(database, store: Store, hold: Hold, step: int) -> str:
         for format, filename in (("safetensors", "model.safetensors"), ("config", "config.json"))
     ]
     state = store.put(f"{folder}/state.pt", b"state")
-    with database.write() as session:
-        return checkpoints.commit(session, hold, step, state, files)
+    return commit(database, hold, step, state=state, files=files)
 
 
 def steps(database, job_id: str) -> list[tuple[int, int]]:
@@ -89,7 +88,7 @@ def test_prune_forgets_all_but_the_newest_and_names_their_files(database, store,
     for step in (1, 2, 3):
         save(database, store, hold, step)
     with database.write() as session:
-        keys = checkpoints.prune(session, hold, keep)
+        keys = checkpoints.prune(session, hold, keep, 0)
     assert steps(database, hold.job_id) == [(1, step) for step in (3, 2, 1)[:keep]]
     folder = f"jobs/{hold.job_id}/attempt-1"
     gone = [f"{folder}/step-{step}" for step in (1, 2, 3)[: max(0, 3 - keep)]]
@@ -105,7 +104,7 @@ def test_prune_keeps_the_checkpoints_of_other_jobs(database, store):
         save(database, store, hold, step)
         save(database, store, other, step)
     with database.write() as session:
-        checkpoints.prune(session, hold, 1)
+        checkpoints.prune(session, hold, 1, 0)
     assert steps(database, other.job_id) == [(1, 2), (1, 1)]
 
 
@@ -117,5 +116,5 @@ def test_a_file_of_the_store_appears_whole_and_is_gone_when_deleted(store, tmp_p
     store.check()
     store.delete(["a/b/c.bin"])
     store.delete([])
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileMissing):
         store.get("a/b/c.bin")

@@ -1,21 +1,26 @@
 """Who gets which job."""
 
 import threading
+from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from db import events, lease
+from db import attempts, events, lease
 from db.base import now
 from db.status import Status
-from db.tables import Job
+from db.tables import Attempt, Job
 from tests.db.support import (
     attempts_of,
     change_job,
     claim,
+    claimed_job,
     contents,
     events_of,
     job_of,
     new_job,
+    properties,
     running_job,
     seconds_from_now,
     superseded_job,
@@ -62,18 +67,60 @@ def test_a_job_is_not_claimed_before_its_time(database):
     assert claim(database).job_id == early
 
 
-def test_each_claim_of_a_job_raises_the_attempt_and_forgets_its_progress(database):
+def test_each_claim_of_a_job_raises_the_attempt_and_keeps_what_it_shows(database):
     job_id = new_job(database)
+    first_step_at = None
     for number in range(1, 4):
         hold = claim(database)
         assert hold.attempt == number
         job = job_of(database, job_id)
-        assert (job.step, job.epoch, job.latest, job.best, job.first_step_at) == (0, 0, {}, {}, None)
+        done = number - 1
+        assert (job.step, job.epoch, job.latest) == (9 * done, done, {"a": done} if done else {})
+        assert job.first_step_at == first_step_at
         with database.write() as session:
             lease.begin(session, hold)
-            lease.record(session, hold, step=9, epoch=2, latest={"a": 1}, best={"a": 1})
+            lease.record(session, hold, step=9 * number, epoch=number, latest={"a": number})
             lease.release(session, hold)
+        first_step_at = first_step_at or job_of(database, job_id).first_step_at
     assert attempts_of(database, job_id) == [(1, "released"), (2, "released"), (3, "released")]
+
+
+def test_an_attempt_says_where_it_starts_once_it_knows(database):
+    new_job(database)
+    hold = claim(database)
+    assert start_steps(database, hold.job_id) == [None]
+    with database.write() as session:
+        lease.start_from(session, hold, 20, 3, latest={"a": 1}, best={"b": 2})
+    job = job_of(database, hold.job_id)
+    assert (job.step, job.epoch, job.latest, job.best) == (20, 3, {"a": 1}, {"b": 2})
+    assert start_steps(database, hold.job_id) == [20]
+    assert events_of(database, hold.job_id)[-1][:2] == (1, "resumed")
+
+
+def start_steps(database, job_id: str) -> list[int | None]:
+    with database.read() as session:
+        return [attempt.start_step for attempt in attempts.list_for(session, job_id)]
+
+
+def test_the_outset_of_a_fork_is_no_attempt(database):
+    hold = claimed_job(database)
+    with database.write() as session:
+        session.add(Attempt(job_id=hold.job_id, number=0, worker="fork", start_step=0, started_at=now()))
+    with database.read() as session:
+        assert [attempt.number for attempt in attempts.list_for(session, hold.job_id)] == [1]
+
+
+@properties
+@given(st.lists(st.tuples(st.sampled_from([-1, 0, 100]), st.integers(0, 2)), max_size=8))
+def test_claims_go_by_priority_then_time_then_id(database, jobs):
+    made = []
+    for priority, seconds_ago in jobs:
+        job_id = new_job(database)
+        change_job(
+            database, job_id, priority=priority, run_at=datetime(2026, 1, 1, 0, 0, 10 - seconds_ago, tzinfo=UTC)
+        )
+        made.append((-priority, -seconds_ago, job_id))
+    assert [claim(database).job_id for _ in made] == [job_id for *_, job_id in sorted(made)]
 
 
 def test_threads_claim_every_job_exactly_once(database):

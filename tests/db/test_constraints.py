@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from db.base import Base, now
-from db.tables import Artifact, Attempt, Checkpoint, Chunk, Event, Job, Outbox
+from db.tables import Artifact, Attempt, Checkpoint, Chunk, Event, Job, Log, Outbox
 from tests.db.support import claimed_job, contents, job_of, new_job, running_job
 
 SHA = "a" * 64
@@ -27,6 +27,7 @@ CHUNK = {
     "payload": b"",
 }
 CHECKPOINT = {"id": "ckpt_1", "attempt": 1, "step": 5, "state_key": "s", "state_sha256": SHA, "size_bytes": 1}
+CHECKPOINT |= {"epoch": 0, "latest": {}, "best": {}}
 ARTIFACT = {
     "id": "art_1",
     "checkpoint_id": "ckpt_1",
@@ -53,6 +54,7 @@ ROWS: dict[type[Base], dict[str, Any]] = {
     Artifact: ARTIFACT,
     Event: EVENT,
     Outbox: {},
+    Log: {"attempt": 1, "seq": 1, "stream": "stdout", "text": "line"},
 }
 TIMES = {
     Attempt: "started_at",
@@ -60,6 +62,7 @@ TIMES = {
     Artifact: "created_at",
     Event: "at",
     Outbox: "created_at",
+    Log: "at",
 }
 
 
@@ -101,6 +104,8 @@ def update(database, job_id: str, **values: Any) -> None:
         pytest.param({"lost_attempts": 2}, id="more lost attempts than attempts"),
         pytest.param({"lost_attempts": -1}, id="negative lost attempts"),
         pytest.param({"spec": sa.null()}, id="no spec"),
+        pytest.param({"event_seq": -1}, id="a negative number of events"),
+        pytest.param({"spent_seconds": -1.0}, id="negative time"),
     ],
 )
 def test_a_job_that_contradicts_itself_is_refused(database, values):
@@ -112,7 +117,7 @@ def test_a_job_that_contradicts_itself_is_refused(database, values):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("status", "paused"), ("status", ""), ("status", "RUNNING"), ("failure_code", "tired")]
+    ("column", "value"), [("status", "asleep"), ("status", ""), ("status", "RUNNING"), ("failure_code", "tired")]
 )
 def test_an_unknown_status_or_failure_code_is_refused(database, column, value):
     hold = running_job(database)
@@ -135,9 +140,12 @@ def test_an_unknown_status_or_failure_code_is_refused(database, column, value):
         (Checkpoint, {"attempt": 2}),
         (Checkpoint, {"size_bytes": -1}),
         (Event, {"seq": 0}),
-        (Attempt, {"number": 0}),
+        (Attempt, {"number": -1}),
         (Attempt, {"number": 1}),
         (Attempt, {"start_step": -1}),
+        (Log, {"seq": 0}),
+        (Log, {"attempt": 2}),
+        (Log, {"stream": "radio"}),
     ],
     ids=str,
 )
@@ -236,10 +244,16 @@ def test_deleting_a_job_deletes_what_it_left_and_nothing_else(database):
             store_key=f"key-{name}",
         )
         insert(database, Outbox, hold.job_id)
-    assert all(doomed.job_id in repr(rows) for rows in contents(database).values())
+        insert(database, Log, hold.job_id)
+    assert all(doomed.job_id in repr(rows) for rows in of_jobs(database).values())
     with database.write() as session:
         session.execute(sa.delete(Job).where(Job.id == doomed.job_id))
-    left = contents(database)
+    left = of_jobs(database)
     assert not any(doomed.job_id in repr(rows) for rows in left.values())
     assert all(for_ever.job_id in repr(rows) for rows in left.values())
     assert job_of(database, waiting).status == "queued"
+
+
+def of_jobs(database) -> dict[str, Any]:
+    """The rows of tables that belong to jobs."""
+    return {name: rows for name, rows in contents(database).items() if name not in ("idempotency_keys", "workers")}

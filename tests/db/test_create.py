@@ -93,7 +93,7 @@ def test_pages_hold_every_job_once_from_the_newest_on(database):
         (JobFilter(architecture="mlp"), lambda job: True),
         (JobFilter(architecture="cnn"), lambda job: False),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_filtered_pages_hold_exactly_the_jobs_that_fit(database, where, wanted):
     make_25(database)

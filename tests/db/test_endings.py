@@ -3,16 +3,18 @@
 import pytest
 import sqlalchemy as sa
 
-from db import jobs, lease
+from db import commands, lease, recovery
 from db.base import now
-from db.lease import FIRST_BACKOFF, LONGEST_BACKOFF, Failure, Hold
-from db.status import FailureCode, Status
+from db.lease import Failure, Hold
+from db.recovery import LONGEST_BACKOFF, Retries
+from db.status import REPEATS, FailureCode, Status
 from db.tables import Attempt, Job
 from tests.db.support import (
     attempts_of,
     change_job,
     claim,
     claimed_job,
+    commit,
     contents,
     events_of,
     job_of,
@@ -22,15 +24,23 @@ from tests.db.support import (
 )
 
 
+def lose(session, hold: Hold, max_attempts: int = 3, why: str = "gone") -> None:
+    recovery.give_up_or_retry(session, hold, recovery.lost(why), Retries(max_attempts=max_attempts))
+
+
 def end(database, hold: Hold, how, *arguments) -> Job:
     with database.write() as session:
         how(session, hold, *arguments)
     return job_of(database, hold.job_id)
 
 
-def request_cancel(database, job_id: str) -> None:
+def request(database, command, job_id: str) -> None:
     with database.write() as session:
-        jobs.request_cancel(session, job_id)
+        command(session, job_id)
+
+
+def request_cancel(database, job_id: str) -> None:
+    request(database, commands.cancel, job_id)
 
 
 def is_queued_with_a_message(database, job: Job) -> bool:
@@ -113,7 +123,7 @@ def test_a_cancel_that_comes_during_a_release_is_not_lost(database):
             came_in.append(True)
             with database.write() as session:
                 session.execute(sa.text("SET LOCAL lock_timeout = '200ms'"))
-                jobs.request_cancel(session, hold.job_id)
+                commands.cancel(session, hold.job_id)
 
     sa.event.listen(database.engine, "after_cursor_execute", cancel_once)
     try:
@@ -129,10 +139,10 @@ def test_a_lost_attempt_is_queued_again_later_and_later(database):
     job_id = new_job(database)
     for lost in range(1, 9):
         change_job(database, job_id, run_at=now())
-        job = end(database, claim(database), lease.lose, 100, "gone")
+        job = end(database, claim(database), lose, 100, "gone")
         assert is_queued_with_a_message(database, job)
         assert (job.reason, job.lost_attempts) == ("worker_lost", lost)
-        backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (lost - 1))
+        backoff = min(LONGEST_BACKOFF, Retries().backoff_seconds * 2 ** (lost - 1))
         assert seconds_from_now(database, Job.run_at, job_id) == pytest.approx(backoff, abs=5)
     assert backoff == LONGEST_BACKOFF
 
@@ -141,7 +151,7 @@ def test_the_last_allowed_loss_fails_the_job_with_worker_lost(database):
     job_id = new_job(database)
     for _ in range(3):
         change_job(database, job_id, run_at=now())
-        job = end(database, claim(database), lease.lose, 3, "exit code -9")
+        job = end(database, claim(database), lose, 3, "exit code -9")
     assert (job.status, job.failure_code, job.lost_attempts) == (Status.FAILED, FailureCode.WORKER_LOST, 3)
     assert "exit code -9" in job.failure_message
     assert attempts_of(database, job_id) == [(n, "worker_lost") for n in (1, 2, 3)]
@@ -150,12 +160,12 @@ def test_the_last_allowed_loss_fails_the_job_with_worker_lost(database):
 def test_a_lost_attempt_of_a_job_that_is_being_cancelled_cancels_it(database):
     hold = running_job(database)
     request_cancel(database, hold.job_id)
-    assert end(database, hold, lease.lose, 1, "gone").status is Status.CANCELLED
+    assert end(database, hold, lose, 1, "gone").status is Status.CANCELLED
 
 
 def sweep(database, max_attempts: int = 3) -> int:
     with database.write() as session:
-        return lease.sweep(session, max_attempts)
+        return recovery.sweep(session, Retries(max_attempts=max_attempts))
 
 
 def test_sweep_takes_back_only_jobs_whose_lease_has_lapsed(database):
@@ -164,7 +174,7 @@ def test_sweep_takes_back_only_jobs_whose_lease_has_lapsed(database):
     assert sweep(database) == 1
     job = job_of(database, lapsed.job_id)
     assert (job.status, job.reason, job.lost_attempts) == (Status.QUEUED, "worker_lost", 1)
-    assert seconds_from_now(database, Job.run_at, lapsed.job_id) == pytest.approx(FIRST_BACKOFF, abs=5)
+    assert seconds_from_now(database, Job.run_at, lapsed.job_id) == pytest.approx(Retries().backoff_seconds, abs=5)
     assert job_of(database, alive.job_id).lease_expires == before
     assert job_of(database, queued).attempt == 0
     assert sweep(database) == 0
@@ -194,7 +204,7 @@ def test_a_lapsed_lease_of_a_job_that_is_being_cancelled_cancels_it(database):
 
 def test_releases_between_losses_do_not_use_up_tries(database):
     job_id = new_job(database)
-    for how, arguments in [(lease.lose, (2, "gone")), (lease.release, ()), (lease.release, ())]:
+    for how, arguments in [(lose, (2, "gone")), (lease.release, ()), (lease.release, ())]:
         change_job(database, job_id, run_at=now())
         job = end(database, claim(database), how, *arguments)
         assert job.status is Status.QUEUED
@@ -202,9 +212,76 @@ def test_releases_between_losses_do_not_use_up_tries(database):
 
 
 def test_every_ended_attempt_has_an_end_and_an_outcome(database):
-    for how, arguments in [(lease.succeed, ()), (lease.cancelled, ()), (lease.release, ())]:
-        end(database, running_job(database), how, *arguments)
+    for command, how in [(None, lease.succeed), (commands.cancel, lease.cancelled), (None, lease.release)]:
+        hold = running_job(database)
+        if command:
+            request(database, command, hold.job_id)
+        end(database, hold, how)
     with database.read() as session:
         found = session.scalars(sa.select(Attempt)).all()
     assert sorted(attempt.outcome for attempt in found) == ["cancelled", "completed", "released"]
     assert all(attempt.finished_at >= attempt.started_at for attempt in found)
+
+
+@pytest.mark.parametrize("how", [lease.release, lose], ids=["release", "lose"])
+def test_a_job_whose_worker_lets_go_while_it_is_being_paused_is_paused(database, how):
+    hold = running_job(database)
+    request(database, commands.pause, hold.job_id)
+    job = end(database, hold, how)
+    assert (job.status, job.finished_at, job.lease_expires) == (Status.PAUSED, None, None)
+    assert contents(database)["outbox"] == []
+
+
+@pytest.mark.parametrize("code", list(FailureCode))
+def test_only_a_failure_that_may_not_repeat_is_tried_again(database, code):
+    hold = running_job(database)
+    failure = Failure(code=code, message="why", hint="what to do", step=3)
+    with database.write() as session:
+        recovery.give_up_or_retry(session, hold, failure, Retries(max_attempts=2, backoff_seconds=5.0))
+    job = job_of(database, hold.job_id)
+    assert job.status is (Status.FAILED if code in REPEATS else Status.QUEUED)
+    assert (job.reason, job.lost_attempts) == (code.value, 0 if code in REPEATS else 1)
+
+
+def test_a_failure_of_the_last_try_says_how_many_there_were_and_what_the_last_one_was(database):
+    job_id = new_job(database)
+    failure = Failure(code=FailureCode.STORAGE_FULL, message="No room.", hint="Make some.", step=3)
+    for _ in range(2):
+        change_job(database, job_id, run_at=now())
+        hold = claim(database)
+        with database.write() as session:
+            recovery.give_up_or_retry(session, hold, failure, Retries(max_attempts=2))
+    job = job_of(database, job_id)
+    assert (job.status, job.failure_code, job.failure_step) == (Status.FAILED, FailureCode.STORAGE_FULL, 3)
+    assert job.failure_message.startswith("2 attempts failed")
+    assert job.failure_message.endswith("No room.")
+
+
+def test_tries_and_backoff_begin_anew_with_a_new_checkpoint(database):
+    job_id = new_job(database)
+    for step in (None, 5, None):
+        change_job(database, job_id, run_at=now())
+        hold = claim(database)
+        if step:
+            commit(database, hold, step)
+        job = end(database, hold, lose, 3)
+        assert job.status is Status.QUEUED
+    assert job.lost_attempts == 2
+    assert seconds_from_now(database, Job.run_at, job_id) == pytest.approx(20, abs=5)
+
+
+def test_the_time_of_all_attempts_counts_towards_the_limit(database):
+    hold = running_job(database)
+    backdate(database, hold, 100.0)
+    job = end(database, hold, lease.release)
+    assert job.spent_seconds == pytest.approx(100, abs=5)
+    hold = claim(database)
+    with database.read() as session:
+        left = lease.runtime_left(session, hold)
+    assert left == pytest.approx(job.resolved["max_runtime_seconds"] - 100, abs=5)
+
+
+def backdate(database, hold: Hold, seconds: float) -> None:
+    key = (Attempt.job_id == hold.job_id, Attempt.number == hold.attempt)
+    with database.write() as session:
+        session.execute(sa.update(Attempt).where(*key).values(started_at=now(-seconds)))

@@ -4,12 +4,11 @@ from contextlib import suppress
 
 import pytest
 
-from db import checkpoints, jobs, lease
-from db.checkpoints import ModelFile
+from db import checkpoints, commands, lease, recovery
 from db.errors import AttemptSuperseded
 from db.lease import Failure, Hold
+from db.recovery import Retries
 from db.status import FailureCode, Status
-from db.store import StoredFile
 from tests.db.support import (
     claim,
     claimed_job,
@@ -17,25 +16,18 @@ from tests.db.support import (
     job_of,
     new_job,
     running_job,
+    state_of,
     superseded_job,
 )
 
 FAILURE = Failure(code=FailureCode.DIVERGED, message="The loss became nan.", hint="Lower the rate.", step=3)
 
 
-def stored(key: str) -> StoredFile:
-    return StoredFile(key=key, sha256="0" * 64, size_bytes=10)
-
-
 def commit(session, hold: Hold, step: int = 5) -> str:
-    folder = f"{hold.job_id}/{hold.attempt}/{step}"
-    files = [
-        ModelFile(format=format, filename=format, stored=stored(f"{folder}/{format}"))
-        for format in ("safetensors", "config")
-    ]
-    return checkpoints.commit(session, hold, step, stored(f"{folder}/state"), files)
+    return checkpoints.commit(session, hold, state_of(hold, step))
 
 
+LOST = recovery.lost("gone")
 WRITES = {
     "record": lambda session, hold: lease.record(session, hold, step=7, latest={"a": 1}),
     "beat": lambda session, hold: lease.beat(session, hold, 99.0),
@@ -43,13 +35,27 @@ WRITES = {
     "check": lease.check,
     "succeed": lease.succeed,
     "cancelled": lease.cancelled,
+    "paused": lease.paused,
     "fail": lambda session, hold: lease.fail(session, hold, FAILURE),
     "release": lease.release,
-    "lose": lambda session, hold: lease.lose(session, hold, 3, "gone"),
+    "start_from": lambda session, hold: lease.start_from(session, hold, 4, 1, latest={"a": 1}),
+    "give_up_or_retry": lambda session, hold: recovery.give_up_or_retry(session, hold, LOST, Retries()),
     "commit": commit,
-    "prune": lambda session, hold: checkpoints.prune(session, hold, 1),
+    "prune": lambda session, hold: checkpoints.prune(session, hold, 1, 0),
+    "mark_damaged": lambda session, hold: checkpoints.mark_damaged(session, hold, "ckpt_none", 1, "why"),
 }
 writes = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+
+
+#: What a client asks for before a worker writes that it is done.
+ASKED = {lease.cancelled: commands.cancel, lease.paused: commands.pause}
+
+
+def write_as_asked(database, write, hold: Hold) -> None:
+    with database.write() as session:
+        if write in ASKED:
+            ASKED[write](session, hold.job_id)
+        write(session, hold)
 
 
 def refuse(database, write, hold: Hold) -> None:
@@ -66,8 +72,7 @@ def test_a_write_of_the_current_attempt_changes_the_database(database, write):
         with database.write() as session:
             commit(session, hold, step)
     before = contents(database)
-    with database.write() as session:
-        write(session, hold)
+    write_as_asked(database, write, hold)
     assert (contents(database) == before) is (write is lease.check)
 
 
@@ -89,11 +94,10 @@ def test_an_attempt_whose_job_is_queued_again_cannot_write(database, write):
 
 
 @writes
-@pytest.mark.parametrize("end", ["succeed", "cancelled", "fail"])
+@pytest.mark.parametrize("end", ["succeed", "cancelled", "paused", "fail"])
 def test_an_attempt_whose_job_has_ended_cannot_write(database, write, end):
     hold = running_job(database)
-    with database.write() as session:
-        WRITES[end](session, hold)
+    write_as_asked(database, WRITES[end], hold)
     refuse(database, write, hold)
 
 
@@ -121,7 +125,7 @@ def test_beat_extends_the_lease_and_tells_of_a_cancel(database):
         assert lease.beat(session, hold, 50.0) is Status.STARTING
     assert (job_of(database, hold.job_id).lease_expires - before).total_seconds() == pytest.approx(45, abs=5)
     with database.write() as session:
-        jobs.request_cancel(session, hold.job_id)
+        commands.cancel(session, hold.job_id)
         assert lease.beat(session, hold, 50.0) is Status.CANCELLING
 
 
@@ -129,7 +133,7 @@ def test_a_lapsed_lease_that_nobody_took_back_may_still_be_extended(database):
     hold = claimed_job(database, lease_seconds=-1)
     with database.write() as session:
         lease.beat(session, hold, 30.0)
-        assert lease.sweep(session, 3) == 0
+        assert recovery.sweep(session, Retries()) == 0
 
 
 def test_the_fence_of_one_job_does_not_touch_another(database):

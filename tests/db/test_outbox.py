@@ -2,9 +2,10 @@
 
 import sqlalchemy as sa
 
-from db import lease, outbox
+from db import lease, outbox, recovery
 from db.base import now
 from db.outbox import RESEND_AFTER
+from db.recovery import Retries
 from db.tables import Job, Outbox
 from tests.db.support import change_job, claim, new_job, running_job
 
@@ -58,7 +59,7 @@ def test_a_released_job_has_a_new_message(database):
 def test_a_lost_job_has_a_message_once_its_backoff_is_over(database):
     hold = running_job(database)
     with database.write() as session:
-        lease.lose(session, hold, 3, "gone")
+        recovery.give_up_or_retry(session, hold, recovery.lost("gone"), Retries())
     assert due(database) == []
     change_job(database, hold.job_id, run_at=now(-1.0))
     assert due(database) == [hold.job_id]

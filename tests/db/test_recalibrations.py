@@ -85,7 +85,9 @@ RUNNING = {
 }
 
 
-@pytest.mark.parametrize("name", [*RUNNING, NormName.NONE, NormName.LAYER, NormName.FROZEN_BATCH, NormName.WEIGHT])
+@pytest.mark.parametrize(
+    "name", [*sorted(RUNNING), NormName.NONE, NormName.LAYER, NormName.FROZEN_BATCH, NormName.WEIGHT]
+)
 def test_norms_with_running_averages_have_something_to_recalibrate(name):
     assert (why_nothing_to_recalibrate(make_spec(norm={"name": name})) is None) == (name in RUNNING)
 

@@ -1,11 +1,9 @@
 """A later attempt's rows take the place of an earlier one's beyond the step that it began at."""
 
 import pytest
-import sqlalchemy as sa
 
 from db import chunks, lease
 from db.lease import Hold
-from db.tables import Attempt
 from tests.db.streams import assert_holds, read, rows_of, steps_of, write_stream
 from tests.db.support import claim, claimed_job
 
@@ -16,8 +14,7 @@ def next_attempt(database, hold: Hold, start_step: int = 0) -> Hold:
         lease.release(session, hold)
     hold = claim(database)
     with database.write() as session:
-        key = (Attempt.job_id == hold.job_id, Attempt.number == hold.attempt)
-        session.execute(sa.update(Attempt).where(*key).values(start_step=start_step))
+        lease.start_from(session, hold, start_step, 0)
     return hold
 
 

@@ -84,7 +84,7 @@ def test_a_stopped_service_hands_its_jobs_back_and_finishes_them_after_a_start(t
     service.start()
     with service.client() as http:
         client = Client(http)
-        job_id = client.submit(steps=20_000, evaluate={"every": 20_000})
+        job_id = client.submit(steps=12_000, evaluate={"every": 12_000})
         wait_for(lambda: client.job(job_id)["progress"]["step"] > 0)
         processes = trainers_of(service.process.pid)
         assert service.stop() == 0

@@ -6,7 +6,7 @@ import torch
 
 from db.spec.job import JobSpec
 from tests.worker.support import Kept
-from worker import run as runs
+from worker import assembly as runs
 from worker.data.cache import CachedData
 from worker.trainer import Run, train
 
@@ -19,7 +19,7 @@ def trained(data: CachedData, **spec: Any) -> tuple[Run, Kept]:
     """A whole job; nothing is recorded or evaluated on the way but what `spec` asks for."""
     values = {"device": "cpu", "evaluate": {"every": 10**9}, "checkpoint": {"every": 10**9}} | spec
     run, kept = runs.make_run(JobSpec.model_validate(values).resolved(), data, torch.device("cpu")), Kept()
-    assert train(run, kept, lambda: False)
+    assert train(run, kept, lambda: None) is None
     return run, kept
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from db.spec.job import JobSpec
 from worker import export
-from worker.trainer import Snapshot
+from worker.snapshot import Snapshot
 
 
 def write_export(folder: Path, spec: JobSpec, snapshot: Snapshot, **samples: Tensor) -> None:

@@ -8,9 +8,10 @@ from torch import nn
 
 from db.spec.job import JobSpec
 from tests.db.support import make_spec
-from worker import run as runs
+from worker import assembly as runs
 from worker.data.cache import CachedData
-from worker.trainer import Run, Snapshot, train
+from worker.snapshot import Snapshot
+from worker.trainer import Run, train
 
 CPU = torch.device("cpu")
 
@@ -72,7 +73,7 @@ def make_run(digits: CachedData, **changes: Any) -> Run:
 
 def trained(digits: CachedData, **changes: Any) -> tuple[Run, Kept]:
     run, reporter = make_run(digits, **changes), Kept()
-    assert train(run, reporter, lambda: False)
+    assert train(run, reporter, lambda: None) is None
     return run, reporter
 
 

@@ -11,6 +11,7 @@ from db import afterwork, checkpoints, jobs, lease, recalibrations
 from db.afterwork import WorkHold
 from db.checkpoints import ModelFile
 from db.engine import Database
+from db.errors import FileMissing
 from db.recalibrations import ClientInputs
 from db.settings import WorkerSettings
 from db.spec.recalibration import Recalibration
@@ -123,7 +124,7 @@ def test_a_process_that_dies_is_replaced_until_the_tries_are_used_up(database, s
     artifact = artifact_of(database, artifact_id)
     assert (artifact.status, artifact.failure["code"]) == (ArtifactStatus.FAILED, "worker_lost")
     assert "exit code 1" in artifact.failure["message"]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileMissing):
         store.get(inputs.key)
     assert not slot.run_next()
 
@@ -165,7 +166,7 @@ def test_own_inputs_are_read_once_and_removed(database, settings, store, job_id)
         linear1 = load(store.get(recalibrations.original_of(session, artifact).store_key))["linear1.weight"]
     mean = (linear1.double().numpy() @ (raw.reshape(2, 64).T / 16)).mean(1)
     np.testing.assert_allclose(weights["norm1.running_mean"].numpy(), mean, atol=1e-5)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileMissing):
         store.get(inputs.key)
 
 

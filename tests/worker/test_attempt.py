@@ -4,12 +4,14 @@ import pytest
 import sqlalchemy as sa
 import torch
 
+from db import checkpoints, commands
+from db.base import now
 from db.settings import WorkerSettings
 from db.status import FailureCode, Status
 from db.tables import Job
-from tests.db.support import change_job, claimed_job, job_of
-from worker.child import Stop
+from tests.db.support import change_job, claim, claimed_job, job_of
 from worker.run import explain, run_attempt
+from worker.stop import Stop
 
 STEPS = 20
 
@@ -31,25 +33,57 @@ def settings(database, tmp_path):
     return WorkerSettings(home=tmp_path, database_url=database.url.render_as_string(hide_password=False))
 
 
-def ended(database, settings, orders, **changes):
+def ended(database, settings, orders, asked=None, **changes):
+    """The job after one attempt; `asked` is the command of a client that the orders come from."""
     hold = claimed_job(database)
     values = job_of(database, hold.job_id).resolved | {"steps": STEPS} | changes
     change_job(database, hold.job_id, resolved=values, steps=STEPS)
+    if asked is not None:
+        with database.write() as session:
+            asked(session, hold.job_id)
     run_attempt(settings, hold, orders)
     return job_of(database, hold.job_id)
 
 
-@pytest.mark.parametrize("stop", [None, Stop.CANCEL, Stop.RELEASE])
-def test_an_order_after_the_last_step_comes_too_late(database, settings, stop):
-    job = ended(database, settings, Orders(stop, after=STEPS))
-    assert (job.status, job.step) == (Status.SUCCEEDED, STEPS)
+@pytest.mark.parametrize(("stop", "asked"), [(None, None), (Stop.PAUSE, commands.pause), (Stop.RELEASE, None)])
+def test_an_order_after_the_last_step_comes_too_late(database, settings, stop, asked):
+    job = ended(database, settings, Orders(stop, after=STEPS), asked)
+    assert (job.status, job.step, job.reason) == (Status.SUCCEEDED, STEPS, "completed")
 
 
-@pytest.mark.parametrize(("stop", "status"), [(Stop.CANCEL, Status.CANCELLED), (Stop.RELEASE, Status.QUEUED)])
-def test_an_order_before_the_last_step_is_followed(database, settings, stop, status):
-    job = ended(database, settings, Orders(stop, after=5))
+def test_a_cancel_in_the_last_evaluation_still_ends_the_job(database, settings):
+    job = ended(database, settings, Orders(Stop.CANCEL, after=STEPS), commands.cancel, evaluate={"every": STEPS})
+    assert (job.status, job.step) == (Status.CANCELLED, STEPS)
+    assert job.latest["train/loss"]["step"] == STEPS
+    assert "test/loss" not in job.latest
+
+
+STOPS = {
+    Stop.CANCEL: (Status.CANCELLED, commands.cancel),
+    Stop.PAUSE: (Status.PAUSED, commands.pause),
+    Stop.RELEASE: (Status.QUEUED, None),
+    Stop.MAX_RUNTIME: (Status.FAILED, None),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_an_order_before_the_last_step_is_followed(database, settings, stop):
+    status, asked = STOPS[stop]
+    job = ended(database, settings, Orders(stop, after=5), asked, evaluate={"every": STEPS})
     assert (job.status, job.step) == (status, 5)
     assert job.latest["train/loss"]["step"] == 5
+    with database.read() as session:
+        saved = [each.step for each in checkpoints.list_for(session, job.id)]
+    assert saved == ([] if stop is Stop.CANCEL else [5])
+    assert (job.failure_code is FailureCode.MAX_RUNTIME) == (stop is Stop.MAX_RUNTIME)
+
+
+def test_a_job_that_stops_early_says_so(database, settings):
+    stopping = {"metric": "test/loss", "patience": None, "target": 100.0, "min_delta": 0.0}
+    job = ended(database, settings, Orders(), early_stopping=stopping, evaluate={"every": 5})
+    assert (job.status, job.step, job.reason) == (Status.SUCCEEDED, 5, "early_stopped")
+    with database.read() as session:
+        assert [each.step for each in checkpoints.list_for(session, job.id)] == [5]
 
 
 def test_a_spec_that_is_no_longer_taken_fails_the_job_as_such(database, settings):
@@ -57,10 +91,15 @@ def test_a_spec_that_is_no_longer_taken_fails_the_job_as_such(database, settings
     assert (job.status, job.failure_code) == (Status.FAILED, FailureCode.INVALID_SPEC)
 
 
-def test_a_fault_of_the_service_shows_nothing_of_the_inside(database, settings):
+def test_a_fault_of_the_service_is_tried_again_and_shows_nothing_of_the_inside(database, settings):
     (settings.home / "store").write_text("a file where the store's folder should be")
     job = ended(database, settings, Orders())
-    assert job.failure_code is FailureCode.INTERNAL_ERROR
+    assert (job.status, job.reason, job.lost_attempts) == (Status.QUEUED, "internal_error", 1)
+    for _ in range(2):
+        change_job(database, job.id, run_at=now())
+        run_attempt(settings, claim(database), Orders())
+    job = job_of(database, job.id)
+    assert (job.status, job.failure_code, job.attempt) == (Status.FAILED, FailureCode.INTERNAL_ERROR, 3)
     assert str(settings.home) not in f"{job.failure_message} {job.failure_hint}"
 
 

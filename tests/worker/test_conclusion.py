@@ -6,13 +6,14 @@ import re
 import pytest
 import sqlalchemy as sa
 
+from db import commands
 from db.settings import WorkerSettings
 from db.status import FailureCode, Status
 from db.tables import Event
 from tests.db.support import change_job, claim, events_of, job_of, new_job
 from tests.worker.test_attempt import Orders
-from worker.child import Stop
 from worker.run import run_attempt
+from worker.stop import Stop
 
 DEEP = {"name": "mlp", "hidden": [64] * 8, "init": {"name": "normal", "std": 0.4}}
 
@@ -22,11 +23,15 @@ def settings(database, tmp_path):
     return WorkerSettings(home=tmp_path, database_url=database.url.render_as_string(hide_password=False))
 
 
-def ended(database, settings, orders=None, resolved=None, **changes):
+def ended(database, settings, orders=None, resolved=None, asked=None, **changes):
     job_id = new_job(database, **{"steps": 20, "device": "cpu"} | changes)
     if resolved:
         change_job(database, job_id, resolved=job_of(database, job_id).resolved | resolved)
-    run_attempt(settings, claim(database), orders or Orders())
+    hold = claim(database)
+    if asked is not None:
+        with database.write() as session:
+            asked(session, job_id)
+    run_attempt(settings, hold, orders or Orders())
     return job_of(database, job_id)
 
 
@@ -46,7 +51,7 @@ def test_the_timeline_has_the_diagnosis_before_the_end(database, settings):
 
 
 def test_a_cancelled_job_has_one_and_a_job_that_goes_back_has_none(database, settings):
-    cancelled = ended(database, settings, Orders(Stop.CANCEL, after=5))
+    cancelled = ended(database, settings, Orders(Stop.CANCEL, after=5), asked=commands.cancel)
     assert (cancelled.status, len(told(database, cancelled.id))) == (Status.CANCELLED, 1)
     released = ended(database, settings, Orders(Stop.RELEASE, after=5))
     assert (released.status, told(database, released.id)) == (Status.QUEUED, [])

@@ -147,7 +147,6 @@ def test_scale_and_shift_are_those_before_the_step():
 @pytest.mark.parametrize(
     ("norm", "options", "columns"),
     [("none", {}, set()), ("batch", {"affine": False}, set()), ("frozen_batch", {}, {"gamma", "beta"})],
-    ids=str,
 )
 def test_a_norm_shows_the_scale_and_shift_that_it_has(norm, options, columns):
     for site in recording_of("mlp", norm, **options).steps([8]).values():

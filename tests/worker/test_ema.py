@@ -18,7 +18,8 @@ from tests.worker.support import make_run, trained
 from worker.ema import Ema
 from worker.errors import Diverged
 from worker.reporter import DatabaseReporter
-from worker.trainer import snapshot, train
+from worker.snapshot import Place, snapshot
+from worker.trainer import train
 
 DECAY = 0.75
 
@@ -128,14 +129,14 @@ def test_a_snapshot_has_the_averages(digits):
     assert all(torch.equal(value, run.ema.model.state_dict()[name]) for name, value in last.averaged.items())
     assert not torch.equal(last.averaged["output.weight"], last.weights["output.weight"])
     assert last.averaged["norm1.num_batches_tracked"] == 20
-    assert snapshot(make_run(digits), 0).averaged is None
+    assert snapshot(make_run(digits), Place()).averaged is None
 
 
 def test_an_average_that_is_not_finite_ends_the_run(digits):
     run = make_run(digits, ema={"decay": DECAY})
     run.ema.model.output.weight[0, 0] = torch.inf
     with pytest.raises(Diverged, match=r"the averaged output\.weight"):
-        snapshot(run, 7)
+        snapshot(run, Place(7, 1, 7))
 
 
 @pytest.mark.parametrize("ema", [None, {"decay": DECAY}])
@@ -144,7 +145,7 @@ def test_a_checkpoint_has_a_file_of_the_averages_where_the_job_has_any(database,
     job_id, hold, store = new_job(database, **changes), claim(database), Store((tmp_path / "store").as_uri())
     run = make_run(digits, **changes)
     reporter = DatabaseReporter(database, store, hold, JobSpec.model_validate(job_of(database, job_id).resolved))
-    assert train(run, reporter, lambda: False)
+    assert train(run, reporter, lambda: None) is None
     reporter.close()
     job = job_of(database, job_id)
     with database.read() as session:

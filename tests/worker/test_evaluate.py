@@ -2,6 +2,7 @@
 
 import gc
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,6 +211,34 @@ def test_a_net_without_norms_has_the_same_number_in_every_mode(digits):
         assert gap == {found[f"gap/eval_mode/{key}"]}
     stock = stock_copy(run.model).eval()
     assert_equal(found, "gap/eval_mode", measure(stock, run.data.gap))
+
+
+PART = {"name": "digits", "validation_fraction": 0.2}
+
+
+def test_a_validation_part_is_measured_in_eval_mode_on_the_running_averages(digits):
+    run, _ = trained(digits, dataset=PART, steps=20)
+    found = run.evaluator.evaluate().metrics
+    assert_equal(found, "validation", measure(stock_copy(run.model).eval(), run.data.validation))
+    without = Evaluator(
+        run.model,
+        replace(run.data, validation=None),
+        run.objective,
+        batch_size=run.order.size,
+        modes=["eval", "train", "precise"],
+    )
+    assert set(found) - set(without.evaluate().metrics) == names("validation")
+
+
+def test_what_is_found_at_sites_is_the_same_with_a_validation_part(digits):
+    run, _ = trained(digits, dataset=PART, steps=20)
+    found = run.evaluator.evaluate().sites
+    run.evaluator._data = replace(run.data, validation=None)
+    without = run.evaluator.evaluate().sites
+    assert found.keys() == without.keys()
+    for site, values in without.items():
+        assert found[site].keys() == values.keys()
+        assert all(np.array_equal(found[site][name], value) for name, value in values.items())
 
 
 def test_a_network_without_a_finite_number_is_measured_all_the_same(digits):

@@ -13,7 +13,7 @@ from models.catalog.names import Architecture
 from models.shapes import sites, total_parameters
 from tests.worker.networks import BATCH, REFUSED, combinations, noise_images, small_network, standardized_alone
 from tests.worker.support import CPU, Kept
-from worker.run import make_run
+from worker.assembly import make_run
 from worker.statistics import norm_of
 from worker.trainer import train
 
@@ -47,7 +47,7 @@ def test_one_step_changes_every_parameter_that_it_should_and_records_every_site(
     spec = small_network(architecture, norm, position, **options)
     run, reporter, found = make_run(spec, images, CPU), Kept(), sites(spec.blueprint())
     before = {name: value.detach().clone() for name, value in run.model.named_parameters()}
-    assert train(run, reporter, lambda: False)
+    assert train(run, reporter, lambda: None) is None
 
     for name, value in run.model.named_parameters():
         assert value.grad is not None, f"{name} takes no part"

@@ -14,8 +14,8 @@ from models.catalog.registry import architectures
 from tests.worker.exported import run_isolated, write_export
 from tests.worker.networks import BATCH, noise_images, small_network
 from tests.worker.support import CPU, Kept, make_run, small_spec, trained
+from worker import assembly as runs
 from worker import export
-from worker import run as runs
 from worker.trainer import train
 
 #: Every network with its natural norm, and every norm in a network that takes it.
@@ -68,7 +68,7 @@ def exports(tmp_path_factory):
     for architecture, norm in CASES:
         spec, reporter = small_network(architecture, norm), Kept()
         run = runs.make_run(spec, images, CPU)
-        assert train(run, reporter, lambda: False)
+        assert train(run, reporter, lambda: None) is None
         with torch.no_grad():
             outputs = run.model.eval()(inputs)
         write_export(

@@ -23,8 +23,8 @@ def test_all_that_probes_measure_arrives(database, tmp_path, digits):
     hold = claim(database)
     spec = JobSpec.model_validate(job_of(database, job_id).resolved)
     kept, reporter = Kept(), DatabaseReporter(database, Store((tmp_path / "store").as_uri()), hold, spec)
-    assert train(make_run(digits, **changes), kept, lambda: False)
-    assert train(make_run(digits, **changes), reporter, lambda: False)
+    assert train(make_run(digits, **changes), kept, lambda: None) is None
+    assert train(make_run(digits, **changes), reporter, lambda: None) is None
     reporter.close()
     for name, rows in kept.probes.items():
         with database.read() as session:

@@ -8,13 +8,13 @@ import torch
 
 from tests.worker.networks import SMALL, noise_images, small_network
 from tests.worker.support import CPU, Kept, assert_same_state, full_state, make_run, trained
+from worker.assembly import make_run as make_run_of
 from worker.objective import Classification
 from worker.probes.base import Probes, State
 from worker.probes.covariate_shift import CovariateShift
 from worker.probes.folds import folds
 from worker.probes.geometry import Geometry
 from worker.probes.landscape import Landscape
-from worker.run import make_run as make_run_of
 from worker.trainer import train
 
 EVERY = [
@@ -66,7 +66,7 @@ def test_a_run_with_probes_ends_with_the_same_bits(images, architecture, norm):
     ends, rows = [], {}
     for probes in ([], probes_of(architecture, norm)):
         run, reporter = make_run_of(spec_of(architecture, norm, probes=probes), images, CPU), Kept()
-        assert train(run, reporter, lambda: False)
+        assert train(run, reporter, lambda: None) is None
         ends.append((full_state(run.model), run.optimizer.state_dict(), reporter.series("train/loss").tobytes()))
         rows = reporter.probes
     assert_same_state(ends[0][0], ends[1][0])
@@ -109,7 +109,7 @@ def all_probes(run):
 @pytest.mark.parametrize("norm", ["batch", "batch_renorm", "noisy_batch", "spectral"])
 def test_a_probe_leaves_the_model_its_copy_and_the_generators_as_they_were(digits, norm):
     run = make_run(digits, architecture=RELU, norm={"name": norm}, steps=5)
-    assert train(run, Kept(), lambda: False)
+    assert train(run, Kept(), lambda: None) is None
     run.model.train()
     state = state_of(run)
     before, of_copy = full_state(run.model), full_state(state.before)

@@ -8,7 +8,8 @@ from safetensors.torch import save
 from db.spec.recalibration import Recalibration
 from models.norms.base import RunningNorm
 from tests.worker.support import CPU, make_run, small_spec, trained
-from worker import run as runs
+from worker import assembly as runs
+from worker.data import cache
 from worker.data.cache import CachedData
 from worker.errors import DataError
 from worker.recalibrate import Recalibrated, recalibrate
@@ -45,6 +46,22 @@ def test_the_accuracy_of_lagging_averages_comes_back(digits, lagging, mode):
     assert result["samples"] == 1437
     assert set(result["drift"]) == {"norm1", "norm2"}
     assert all(site["delta"] > 0.2 for site in result["drift"].values())
+
+
+def test_samples_that_the_job_held_out_take_no_part(digits, lagging):
+    spec = small_spec(**LAGGING, dataset={"name": "digits", "validation_fraction": 0.2})
+    made = ask(digits, lagging, spec)
+    assert made.result["samples"] == 1437 - 287
+    assert made.result["after"]["validation/accuracy"] > 0.9
+    # The statistics are those of what is left alone.
+    run = runs.make_run(spec, digits, CPU)
+    run.model.load_state_dict(made.weights)
+    first = next(module for module in run.model.eval().modules() if isinstance(module, RunningNorm))
+    seen = []
+    first.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        run.model(run.data.train.batch(torch.arange(len(run.data.train)))[0])
+    torch.testing.assert_close(first.running_mean, seen[0].mean(0), rtol=1e-5, atol=1e-6)
 
 
 def test_only_statistics_change(digits, lagging):
@@ -127,7 +144,7 @@ def test_own_inputs_are_prepared_as_the_jobs(digits, preparation, tmp_path):
     """The data set's own raw test inputs give the statistics that source `test` gives."""
     spec = small_spec(dataset={"name": "digits"} | preparation)
     folders = {"data_dir": tmp_path, "cache": tmp_path / "cache"}
-    cached = runs.cache.load(spec.dataset.info, binarize=spec.dataset.binarize, **folders)
+    cached = cache.load(spec.dataset.info, binarize=spec.dataset.binarize, **folders)
     weights = runs.make_run(spec, cached, CPU).model.state_dict()
     raw = digits.arrays.test_inputs.astype(np.float32)
     theirs = ask(cached, weights, spec, inputs=raw, data={"source": "inputs"})
@@ -167,7 +184,7 @@ def test_averaged_weights_get_statistics_of_their_own(digits):
 def test_a_regression_is_recalibrated_too(tmp_path):
     changes = {"dataset": {"name": "gaussian_linear"}, "norm": {"name": "batch", "momentum": 0.001}, "steps": 100}
     spec = small_spec(**changes)
-    cached = runs.cache.load(spec.dataset.info, binarize=False, data_dir=tmp_path, cache=tmp_path / "cache")
+    cached = cache.load(spec.dataset.info, binarize=False, data_dir=tmp_path, cache=tmp_path / "cache")
     _, reporter = trained(cached, **changes)
     result = ask(cached, reporter.snapshots[-1].weights, spec, samples=500).result
     assert result["after"]["gap/eval_mode/rmse"] < result["before"]["gap/eval_mode/rmse"]

@@ -12,8 +12,8 @@ from db.datasets import DATASETS, DatasetName
 from db.spec.job import JobSpec
 from tests.worker.exported import write_export
 from tests.worker.support import CPU, Kept, small_spec
+from worker import assembly as runs
 from worker import export
-from worker import run as runs
 from worker.data import cache
 from worker.data.cache import CachedData
 from worker.loader import load_model
@@ -43,7 +43,7 @@ def gaussian(tmp_path_factory) -> CachedData:
 
 def trained(data: CachedData, spec: JobSpec) -> tuple[Run, Kept]:
     run, reporter = runs.make_run(spec, data, CPU), Kept()
-    assert train(run, reporter, lambda: False)
+    assert train(run, reporter, lambda: None) is None
     return run, reporter
 
 
@@ -129,7 +129,7 @@ def test_the_gradient_of_a_sum_is_torchs_own_also_of_accumulated_batches(digits,
     batches = [rows for epoch in (1, 2) for rows in run.order.epoch(epoch)]
     steps = [batches[first : first + accumulate] for first in range(0, 14 * accumulate, accumulate)]
     expected, reporter = by_hand(run, name, steps, 1e-4), Kept()
-    assert train(run, reporter, lambda: False)
+    assert train(run, reporter, lambda: None) is None
     found = [layer for layer in run.model.children() if isinstance(layer, nn.Linear)]
     for ours, theirs in zip(found, list(expected)[1:], strict=True):
         torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-5, atol=1e-6)

@@ -22,7 +22,8 @@ from tests.services import wait_for
 from tests.worker.support import Kept, make_run
 from worker import export
 from worker.reporter import DatabaseReporter
-from worker.trainer import Snapshot, train
+from worker.snapshot import Snapshot
+from worker.trainer import train
 
 
 @pytest.fixture
@@ -30,12 +31,18 @@ def store(tmp_path) -> Store:
     return Store((tmp_path / "store").as_uri())
 
 
+def begin(database, hold: Hold) -> None:
+    """As an attempt that has found no checkpoint."""
+    with database.write() as session:
+        lease.start_from(session, hold, 0, 0, latest={}, best={})
+
+
 def reporter_of(database, store: Store, hold: Hold) -> DatabaseReporter:
     return DatabaseReporter(database, store, hold, JobSpec.model_validate(job_of(database, hold.job_id).resolved))
 
 
 def snapshot(step: int) -> Snapshot:
-    return Snapshot(step=step, weights={"w": torch.full((3,), float(step))}, optimizer={}, rng={})
+    return Snapshot(step=step, weights={"w": torch.full((3,), float(step))}, state={"place": [step, 1, step]})
 
 
 def series(database, job_id: str) -> dict[str, dict]:
@@ -47,9 +54,10 @@ def test_all_that_a_run_reports_arrives(database, store, digits):
     changes = {"steps": 70, "checkpoint": {"every": 30}, "statistics": {"every": 10}, "device": "cpu"}
     job_id = new_job(database, **changes)
     hold = claim(database)
+    begin(database, hold)
     kept, reporter = Kept(), reporter_of(database, store, hold)
-    assert train(make_run(digits, **changes), kept, lambda: False)
-    assert train(make_run(digits, **changes), reporter, lambda: False)
+    assert train(make_run(digits, **changes), kept, lambda: None) is None
+    assert train(make_run(digits, **changes), reporter, lambda: None) is None
     reporter.close()
 
     found = series(database, job_id)

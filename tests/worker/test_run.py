@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from db.status import FailureCode
 from models.catalog.names import ActivationName, InitName, NormName
 from tests.worker.support import CPU, make_run, small_spec, trained
-from worker import run as runs
+from worker import assembly as runs
 from worker.device import choose_device, describe
 from worker.errors import DataError, DeviceUnavailable, Diverged, TrainingError
 from worker.seeding import seed_everything

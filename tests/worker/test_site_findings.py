@@ -9,7 +9,7 @@ import torch
 from models.shapes import sites
 from tests.worker.networks import SMALL, noise_images, small_network
 from tests.worker.support import CPU, assert_same_state, full_state, make_run, trained
-from worker import run as runs
+from worker import assembly as runs
 from worker.batch_means import BATCHES
 from worker.data.batches import Samples
 from worker.evaluate import Evaluator

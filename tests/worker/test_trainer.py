@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from tests.worker.support import Kept, make_run, trained
 from worker.errors import Diverged
-from worker.trainer import Snapshot, schedule, train
+from worker.snapshot import Snapshot
+from worker.stop import Stop
+from worker.trainer import schedule, train
 
 EPOCH = 45  # batches of 32 in an epoch of digits
 
@@ -114,9 +116,9 @@ def test_a_snapshot_does_not_change_while_the_run_goes_on(digits):
     early, late = reporter.snapshots
     assert not torch.equal(early.weights["linear1.weight"], late.weights["linear1.weight"])
     assert not torch.equal(early.weights["norm1.running_mean"], late.weights["norm1.running_mean"])
-    steps = [snapshot.optimizer["state"][0]["step"].item() for snapshot in reporter.snapshots]
+    steps = [each.state["parts"]["optimizer"]["state"][0]["step"].item() for each in reporter.snapshots]
     assert steps == [25, 50]
-    assert set(early.rng) == {"cpu"}
+    assert set(early.state["rng"]) == {"cpu", "numpy", "python"}
 
 
 def test_progress_tells_the_step_the_epoch_and_the_speed(digits):
@@ -131,7 +133,7 @@ def test_progress_tells_the_step_the_epoch_and_the_speed(digits):
 @pytest.mark.parametrize("stop_after", [0, 1, 17, 49])
 def test_a_stop_ends_the_run_and_reports_what_was_recorded(digits, stop_after):
     run, reporter, asked = make_run(digits, statistics={"every": 10}), Kept(), count()
-    assert train(run, reporter, lambda: next(asked) == stop_after) is False
+    assert train(run, reporter, lambda: Stop.CANCEL if next(asked) == stop_after else None) is Stop.CANCEL
     assert reporter.steps() == list(range(1, stop_after + 1))
     recorded = [step for steps, _, _ in reporter.sites.get("norm1", []) for step in steps]
     assert recorded == [step for step in (1, 10, 20, 30, 40) if step <= stop_after]
@@ -141,7 +143,7 @@ def test_a_stop_ends_the_run_and_reports_what_was_recorded(digits, stop_after):
 
 def test_a_stop_at_the_last_step_comes_too_late(digits):
     run, reporter, asked = make_run(digits), Kept(), count()
-    assert train(run, reporter, lambda: next(asked) >= 50) is True
+    assert train(run, reporter, lambda: Stop.RELEASE if next(asked) >= 50 else None) is None
     assert reporter.snapshots[-1].step == 50
 
 
@@ -151,7 +153,7 @@ def diverging(digits, weight_decay: float = 0.0, **changes):
     optimizer = {"name": "SGD", "lr": 1e6, "weight_decay": weight_decay}
     run = make_run(digits, norm={"name": "none"}, architecture=linear, optimizer=optimizer, **changes)
     with pytest.raises(Diverged) as diverged:
-        train(run, reporter, lambda: False)
+        train(run, reporter, lambda: None)
     return diverged.value, reporter
 
 
@@ -197,7 +199,7 @@ def test_the_recorded_loss_is_that_of_the_batch_before_the_step(digits):
     run = make_run(digits)
     initial = {name: value.clone() for name, value in run.model.state_dict().items()}
     reporter = Kept()
-    assert train(run, reporter, lambda: False)
+    assert train(run, reporter, lambda: None) is None
     run.model.load_state_dict(initial)
     run.model.train()
     rows = run.order.epoch(1)[0]
@@ -250,8 +252,9 @@ def test_epochs_of_accumulated_batches_train_no_more_than_their_batches(digits, 
     run, reporter = trained(digits, steps=None, epochs=1, batch_size=60, optimizer=optimizer)
     assert reporter.snapshots[-1].weights["norm1.num_batches_tracked"] == batches
     steps = list(schedule(run.plan, run.order))
-    assert [(step, epoch) for step, epoch, _ in steps] == [(step, 1) for step in range(1, len(steps) + 1)]
-    drawn = torch.cat([rows for _, _, parts in steps for rows in parts])
+    places = [(step, 1, step * accumulate) for step in range(1, len(steps) + 1)]
+    assert [place for place, _ in steps] == places
+    drawn = torch.cat([rows for _, parts in steps for rows in parts])
     expected = torch.cat(run.order.epoch(1)[:batches])
     assert torch.equal(drawn, expected)  # no sample twice
 

@@ -11,7 +11,8 @@ from worker.data.arrays import Arrays, Inputs, Targets
 #: Mean and standard deviation of each channel.
 Moments = tuple[Sequence[float], Sequence[float]]
 
-#: Seed of the choices that are the same for every job: `train_limit`, `test_limit`, the fixed training subset.
+#: Seed of the choices that are the same for every job: `train_limit`, `test_limit`, the validation part, the fixed
+#: training subset.
 FIXED_SEED = 0
 
 
@@ -59,6 +60,13 @@ class Samples:
             return self
         return self.subset(_fixed_choice(len(self), limit, self.targets.device))
 
+    def holding_out(self, count: int) -> tuple["Samples", "Samples | None"]:
+        """Those that are left, in their own order, and `count` held out, the same ones every time."""
+        if not count:
+            return self, None
+        rows = _fixed_choice(len(self), len(self), self.targets.device)
+        return self.subset(rows[count:].sort().values), self.subset(rows[:count])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -67,6 +75,8 @@ class Data:
     train: Samples
     test: Samples
     gap: Samples
+    #: Held out of the training samples, where the job has such a part.
+    validation: Samples | None = None
 
 
 def place(
@@ -77,18 +87,21 @@ def place(
     standard: Moments | None = None,
     train_limit: int | None = None,
     test_limit: int | None = None,
+    validation_samples: int = 0,
     gap_samples: int,
 ) -> Data:
     """Put the data on the device, once; on the CPU it stays in the mapped files.
 
     Raw values are multiplied by `scale`. `standard` are mean and standard deviation of the products, which become
-    0 and 1.
+    0 and 1. Of the samples that `train_limit` leaves, `validation_samples` are held out of training and of the
+    subset of `gap_samples`.
     """
     linear = (scale, None) if standard is None else _standardizing(scale, standard, device)
-    train = _samples(arrays.train_inputs, arrays.train_targets, device, *linear).limited(train_limit)
+    limited = _samples(arrays.train_inputs, arrays.train_targets, device, *linear).limited(train_limit)
+    train, validation = limited.holding_out(validation_samples)
     test = _samples(arrays.test_inputs, arrays.test_targets, device, *linear).limited(test_limit)
     gap = train.subset(_fixed_choice(len(train), min(gap_samples, len(train)), device))
-    return Data(train=train, test=test, gap=gap)
+    return Data(train=train, test=test, gap=gap, validation=validation)
 
 
 def _samples(

@@ -38,6 +38,45 @@ def test_limits_leave_no_more_samples_than_there_are(limit, expected):
     assert train == min(limit or 1437, 1437)
 
 
+@pytest.mark.parametrize(
+    ("limit", "fraction", "held_out"),
+    [(None, 0.2, 287), (100, 0.25, 25), (10**6, 0.5, 718), (4, 0.5, 2), (1, 0.0, 0)],
+)
+def test_a_validation_part_is_taken_from_what_the_limit_leaves(limit, fraction, held_out):
+    dataset = Dataset(name="digits", train_limit=limit, validation_fraction=fraction)
+    assert dataset.validation_samples == held_out
+    assert dataset.train_samples == min(limit or 1437, 1437) - held_out
+    assert dataset.test_samples == 360
+
+
+@pytest.mark.parametrize(
+    ("limit", "fraction", "allowed"),
+    [
+        (None, 0.001, "0, or a share that holds out 2 to 1435 of 1437 samples"),
+        (None, 0.9999, "0, or a share that holds out 2 to 1435 of 1437 samples"),
+        (4, 0.8, "0, or a share that holds out 2 to 2 of 4 samples"),
+        (3, 0.5, [0]),
+    ],
+)
+def test_a_validation_part_leaves_two_samples_in_either_part(limit, fraction, allowed):
+    error = refusal(name="digits", train_limit=limit, validation_fraction=fraction)
+    assert (error["type"], error["ctx"]["pointer"]) == ("part_too_small", "/dataset/validation_fraction")
+    assert error["ctx"]["allowed"] == allowed
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1, 1.5, "0.1", None])
+def test_a_validation_part_is_a_share_below_one(fraction):
+    assert refusal(name="digits", validation_fraction=fraction)["loc"] == ("validation_fraction",)
+
+
+def test_all_that_counts_training_samples_counts_those_that_are_left():
+    dataset = {"name": "digits", "train_limit": 100, "validation_fraction": 0.2}
+    assert make_spec(dataset=dataset, batch_size=40).batches_per_epoch() == 2
+    assert make_spec(dataset=dataset, batch_size=80, steps=None, epochs=3).total_steps() == 3
+    error = refused_job(dataset=dataset, batch_size=81)
+    assert (error["type"], error["ctx"]["allowed"]) == ("batch_too_large", "1 to 80")
+
+
 def test_colour_images_are_not_binarized():
     error = refusal(name="cifar10", binarize=True)
     assert (error["type"], error["ctx"]["pointer"]) == ("not_grey", "/dataset/binarize")

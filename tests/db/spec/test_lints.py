@@ -19,6 +19,31 @@ def test_a_last_batch_of_one_is_spoken_of_where_it_matters(samples, norm, is_fou
     assert spec_of(**changes).batches_per_epoch() == (2 if samples == 65 else 3)
 
 
+def test_a_last_batch_of_one_is_one_of_the_samples_that_are_left():
+    dataset = {"name": "digits", "train_limit": 100, "validation_fraction": 0.35}
+    assert found(dataset=dataset) == {"single_sample_batch": "/batch_size"}
+
+
+PART = {"name": "digits", "train_limit": 100, "validation_fraction": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"early_stopping": {}}, "/dataset/validation_fraction"),
+        ({"early_stopping": {"metric": "test/precise/loss"}}, "/dataset/validation_fraction"),
+        ({"early_stopping": {"metric": "ema/test/loss"}, "ema": {"decay": 0.9}}, "/dataset/validation_fraction"),
+        ({"early_stopping": {"metric": "test/loss"}, "dataset": PART}, "/early_stopping/metric"),
+        ({"early_stopping": {}, "dataset": PART}, None),
+        ({"early_stopping": {"metric": "gap/eval_mode/loss"}}, None),
+        ({"checkpoint": {"keep_best": 3}}, None),
+    ],
+    ids=str,
+)
+def test_stopping_by_test_data_is_spoken_of(changes, pointer):
+    assert found(**changes) == ({} if pointer is None else {"selects_on_test": pointer})
+
+
 @pytest.mark.parametrize(
     ("momentum", "steps", "accumulate", "freeze_after", "severity"),
     [

@@ -29,6 +29,9 @@ WIDE_RANGE = [
     {"task": "classification", "loss": {"name": "cross_entropy", "reduction": "sum"}},
     {"dataset": {"name": "gaussian_linear"}, "loss": {"reduction": "sum"}},
     {"dataset": {"name": "digits", "classes_per_batch": 4}},
+    {"dataset": {"name": "digits", "validation_fraction": 0.2}, "early_stopping": {}, "steps": None, "epochs": 1},
+    {"early_stopping": {"metric": "gap/precise/loss", "patience": None, "target": 0.5}},
+    {"scheduler": {"name": "CosineAnnealingLR", "warmup_steps": 10}, "precision": "float16"},
 ]
 specs = pytest.mark.parametrize("changes", WIDE_RANGE, ids=lambda changes: repr(changes)[:60])
 
@@ -52,6 +55,7 @@ def test_defaults_are_those_of_the_documentation():
             "standardize": False,
             "train_limit": None,
             "test_limit": None,
+            "validation_fraction": 0.0,
             "classes_per_batch": None,
         },
         "architecture": {
@@ -71,6 +75,7 @@ def test_defaults_are_those_of_the_documentation():
             "decay_norm": False,
             "accumulate": 1,
         },
+        "scheduler": None,
         "ema": None,
         "batch_size": 60,
         "steps": 50_000,
@@ -87,7 +92,9 @@ def test_defaults_are_those_of_the_documentation():
         },
         "statistics": {"every": 100, "details": True, "percentiles": [15, 50, 85], "units": "last"},
         "probes": [],
-        "checkpoint": {"every": 5000, "keep_last": 2},
+        "checkpoint": {"every": 5000, "keep_last": 2, "keep_best": 1},
+        "early_stopping": None,
+        "max_runtime_seconds": 86_400,
         "export": ["safetensors"],
     }
 
@@ -154,6 +161,7 @@ def test_the_digest_is_that_of_the_spec_that_a_worker_reads_back(changes):
         {"statistics": {"percentiles": [15.0, 50.0, 85.0]}},
         {"evaluate": {"every": 103}},
         {"norm": {"momentum": 0.1, "name": "batch"}},
+        {"early_stopping": None, "checkpoint": {"keep_best": 1}},
     ],
     ids=str,
 )
@@ -179,6 +187,10 @@ def test_the_digest_ignores_names_labels_and_the_way_of_saying_the_same(changes)
         {"device": "cpu"},
         {"loss": {"reduction": "sum"}},
         {"dataset": {"name": "digits", "classes_per_batch": 2}},
+        {"dataset": {"name": "digits", "validation_fraction": 0.1}},
+        {"early_stopping": {}},
+        {"checkpoint": {"keep_best": 0}},
+        {"max_runtime_seconds": 60},
     ],
     ids=str,
 )

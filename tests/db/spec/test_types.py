@@ -129,7 +129,7 @@ def test_a_flag_is_true_or_false_and_nothing_else(path, value):
         {"labels": {"a": "x" * 201}},
         {"labels": {f"k{n}": "" for n in range(65)}},
         {"task": "regression"},
-        {"precision": "float16"},
+        {"precision": "float64"},
         {"device": "tpu"},
         {"export": ["onnx"]},
     ],

@@ -116,6 +116,37 @@ def test_the_gap_subset_is_a_fixed_part_of_what_the_job_trains_on(limit, wanted,
     assert len(data.test) == 5
 
 
+def parts(count: int, limit: int | None = None) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The rows that are trained on, and those that are held out."""
+    arrays = arrays_of(200)
+    data = place(arrays, CPU, scale=0.5, train_limit=limit, validation_samples=count, gap_samples=1000)
+    assert data.validation is not None
+    assert data.validation.scale == 0.5
+    assert sorted(rows(data.gap)) == sorted(rows(data.train))
+    return rows(data.train), rows(data.validation)
+
+
+@pytest.mark.parametrize("limit", [None, 120])
+def test_the_validation_part_is_a_fixed_choice_that_is_not_trained_on(limit):
+    whole = place(arrays_of(200), CPU, scale=0.5, train_limit=limit, gap_samples=10)
+    assert whole.validation is None
+    train, held_out = parts(50, limit)
+    assert (train, held_out) == parts(50, limit)
+    assert len(held_out) == 50
+    assert sorted(train + held_out) == sorted(rows(whole.train))
+    assert train == [row for row in rows(whole.train) if row in set(train)]
+    assert parts(80, limit)[1][:50] == held_out
+    assert held_out != rows(whole.train)[:50]
+
+
+def test_targets_are_held_out_with_their_inputs():
+    arrays = arrays_of(200)
+    data = place(arrays, CPU, scale=1.0, validation_samples=50, gap_samples=10)
+    targets = dict(zip(map(tuple, arrays.train_inputs.reshape(200, -1)), arrays.train_targets, strict=True))
+    for part in (data.train, data.validation):
+        assert part.targets.tolist() == [targets[row] for row in rows(part)]
+
+
 def test_numbers_of_any_size_are_taken_as_they_are_with_as_many_targets_as_there_are():
     random = np.random.default_rng(0)
     x, y = random.normal(size=(30, 3, 1, 1)).astype(np.float32), random.normal(size=(30, 2)).astype(np.float32)

@@ -6,7 +6,7 @@ import torch
 from db.datasets import DATASETS, DatasetName
 from tests.worker.support import CPU, small_spec, trained
 from worker import export
-from worker.run import place_data
+from worker.assembly import place_data
 
 INFO = DATASETS[DatasetName.DIGITS]
 STANDARDIZED = {"name": "digits", "standardize": True}
@@ -24,6 +24,13 @@ def test_a_standardized_job_trains_on_inputs_of_mean_0_and_deviation_1(digits):
 def test_a_jobs_limits_are_those_of_its_spec(digits):
     data = place_data(small_spec(dataset={"name": "digits", "train_limit": 300, "test_limit": 50}), digits, CPU)
     assert (len(data.train), len(data.test)) == (300, 50)
+
+
+def test_a_validation_part_is_as_large_as_its_spec_says(digits):
+    spec = small_spec(dataset={"name": "digits", "train_limit": 301, "validation_fraction": 0.3})
+    data = place_data(spec, digits, CPU)
+    assert (len(data.validation), len(data.train)) == (90, 211)
+    assert (spec.dataset.validation_samples, spec.dataset.train_samples) == (90, 211)
 
 
 def test_the_exported_config_prepares_raw_values_as_the_job_did(digits):

@@ -1,0 +1,156 @@
+"""The queue as clients see it: who is before whom, and for how long."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session, load_only
+
+from db import estimates, workers
+from db.base import now
+from db.estimates import Kind, Pace, Waiting
+from db.status import LIVE, Status
+from db.tables import Job
+
+#: The longest part of the queue that is shown and whose starts are estimated.
+LONGEST = 1000
+#: Jobs that have ended lately from which paces are taken, over all kinds.
+RECENT = 200
+#: The specs of a long queue are not read.
+SHOWN = (Job.name, Job.priority, Job.architecture, Job.dataset, Job.run_at, Job.steps, Job.step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a queued job stands."""
+
+    #: From 1, in the order of claims.
+    position: int
+    #: Seconds until it may start; none where nobody can say.
+    estimated_start_seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedJob:
+    """One line of the queue."""
+
+    job: str
+    name: str | None
+    priority: int
+    architecture: str
+    dataset: str
+    #: Since when it may be claimed; lies ahead while it waits before another try.
+    queued_at: datetime
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How much there is to do, and on how many slots."""
+
+    queued: int
+    running: int
+    slots: int
+
+
+def order() -> tuple[ColumnElement[Any], ...]:
+    """The order of claims; jobs that may not be claimed yet come after all that may."""
+    return (Job.run_at > now()).asc(), Job.priority.desc(), Job.run_at.asc(), Job.id.asc()
+
+
+def standing(session: Session, limit: int = LONGEST) -> list[QueuedJob]:
+    """The queue from its head on."""
+    query = select(Job, now()).where(Job.status == Status.QUEUED).order_by(*order()).limit(limit)
+    rows = session.execute(query.options(load_only(*SHOWN))).all()
+    if not rows:
+        return []
+    lately = pace(session)
+    queue = [_waiting(job, clock, lately) for job, clock in rows]
+    ready = _ready(session)
+    running = [_seconds_left(job, lately) for job in _held_by(session, ready)]
+    found = estimates.starts(sum(ready.values()), running, queue)
+    return [
+        _line(job, Place(position=position, estimated_start_seconds=start))
+        for position, ((job, _), start) in enumerate(zip(rows, found, strict=True), 1)
+    ]
+
+
+def places(session: Session, jobs: Iterable[Job], longest: int = LONGEST) -> dict[str, Place]:
+    """Where those of the jobs that are queued stand, by id; beyond `longest` without an estimate."""
+    wanted = {job.id for job in jobs if job.status is Status.QUEUED}
+    if not wanted:
+        return {}
+    found = {line.job: line.place for line in standing(session, longest) if line.job in wanted}
+    if beyond := wanted - found.keys():
+        position = func.row_number().over(order_by=order()).label("position")
+        numbered = select(Job.id, position).where(Job.status == Status.QUEUED).subquery()
+        query = select(numbered.c.id, numbered.c.position).where(numbered.c.id.in_(beyond))
+        for id, number in session.execute(query):
+            found[id] = Place(position=number, estimated_start_seconds=None)
+    return found
+
+
+def counts(session: Session) -> Counts:
+    """Jobs that wait, jobs that are held, and the slots of the workers that take jobs."""
+    query = select(Job.status, func.count()).where(Job.status.in_((Status.QUEUED, *LIVE))).group_by(Job.status)
+    by_status = dict(session.execute(query).all())
+    queued = by_status.pop(Status.QUEUED, 0)
+    return Counts(queued=queued, running=sum(by_status.values()), slots=sum(_ready(session).values()))
+
+
+def pace(session: Session) -> Pace:
+    """How fast jobs were lately."""
+    query = (
+        select(Job.architecture, Job.dataset, Job.spent_seconds / Job.step)
+        .where(Job.status == Status.SUCCEEDED, Job.step > 0, Job.spent_seconds > 0)
+        .order_by(Job.id.desc())
+        .limit(RECENT)
+    )
+    return estimates.pace(((row[0], row[1]), row[2]) for row in session.execute(query))
+
+
+def eta_seconds(job: Job) -> float | None:
+    """What a job still needs at the speed that it has; none where it has not told yet."""
+    if not job.samples_per_second:
+        return None
+    samples = job.resolved["batch_size"] * job.resolved["optimizer"].get("accumulate", 1)
+    return float((job.steps - job.step) * samples / job.samples_per_second)
+
+
+def _waiting(job: Job, clock: datetime, lately: Pace) -> Waiting:
+    wait = max(0.0, (job.run_at - clock).total_seconds())
+    return Waiting(wait=wait, lasts=lately.seconds(_kind(job), job.steps - job.step))
+
+
+def _seconds_left(job: Job, lately: Pace) -> float | None:
+    if job.status in (Status.PAUSING, Status.CANCELLING):
+        return 0.0
+    own = eta_seconds(job)
+    return lately.seconds(_kind(job), job.steps - job.step) if own is None else own
+
+
+def _kind(job: Job) -> Kind:
+    return job.architecture, job.dataset
+
+
+def _ready(session: Session) -> dict[str, int]:
+    """Slots of the workers that take jobs, by name."""
+    return {worker.name: worker.slots for worker in workers.live(session) if worker.status == "ready"}
+
+
+def _held_by(session: Session, names: Iterable[str]) -> Sequence[Job]:
+    return session.scalars(select(Job).where(Job.status.in_(LIVE), Job.worker.in_(list(names)))).all()
+
+
+def _line(job: Job, place: Place) -> QueuedJob:
+    return QueuedJob(
+        job=job.id,
+        name=job.name,
+        priority=job.priority,
+        architecture=job.architecture,
+        dataset=job.dataset,
+        queued_at=job.run_at,
+        place=place,
+    )

@@ -1,0 +1,1 @@
+"""How the learning rate moves: torch's schedulers and arguments, counted in optimizer steps."""
