@@ -157,12 +157,21 @@ def resumable(session: Session, job_id: str) -> Sequence[Checkpoint]:
     return [each for each in list_for(session, job_id) if each.damaged_at is None]
 
 
-def weights_of(session: Session, checkpoint_id: str) -> dict[str, StoredFile]:
-    """The trained files of a checkpoint, by filename."""
+def trained_files(session: Session, checkpoint_id: str) -> list[ModelFile]:
+    """The files of a checkpoint that training has made."""
     query = select(Artifact).where(
         Artifact.checkpoint_id == checkpoint_id, Artifact.source == ArtifactSource.TRAINING
     )
-    return {file.filename: stored_file(file) for file in session.scalars(query)}
+    return [
+        ModelFile(format=file.format, filename=file.filename, stored=stored_file(file))
+        for file in session.scalars(query)
+    ]
+
+
+def state_file(checkpoint: Checkpoint, files: Sequence[ModelFile]) -> StoredFile:
+    """What a checkpoint holds besides its model files."""
+    size = checkpoint.size_bytes - sum(file.stored.size_bytes for file in files)
+    return StoredFile(key=checkpoint.state_key, sha256=checkpoint.state_sha256, size_bytes=size)
 
 
 def mark_damaged(session: Session, hold: Hold, checkpoint_id: str, step: int, why: str) -> None:

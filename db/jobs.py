@@ -28,11 +28,18 @@ class JobFilter:
     architecture: str | None = None
 
 
-def create(session: Session, spec: JobSpec, *, priority: int = 0, origin: dict[str, Any] | None = None) -> Job:
+def create(
+    session: Session,
+    spec: JobSpec,
+    *,
+    priority: int = 0,
+    id: str | None = None,
+    origin: dict[str, Any] | None = None,
+) -> Job:
     """Store a queued job and the message that will wake a worker, in one transaction."""
     resolved = spec.resolved()
     job = Job(
-        id=new_id("job"),
+        id=id or new_id("job"),
         name=spec.name,
         labels=spec.labels,
         status=Status.QUEUED,

@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection
 from db.afterwork import WorkHold
 from db.lease import Hold
 from db.settings import WorkerSettings
+from worker.child_output import OutputEnds, redirected
 from worker.stop import Stop
 
 
@@ -34,10 +35,11 @@ def prepare(settings: WorkerSettings) -> None:
     importlib.import_module("worker.run").prepare(settings)
 
 
-def main(settings: WorkerSettings, hold: Hold, pipe: Connection) -> None:
-    """Run one attempt in this process."""
+def main(settings: WorkerSettings, hold: Hold, pipe: Connection, output: OutputEnds) -> None:
+    """Run one attempt in this process; what it writes goes to `output`."""
     _leave_signals_to_the_supervisor()
-    importlib.import_module("worker.run").run_attempt(settings, hold, Orders(pipe))
+    with redirected(output):
+        importlib.import_module("worker.run").run_attempt(settings, hold, Orders(pipe))
 
 
 def work(settings: WorkerSettings, hold: WorkHold, pipe: Connection) -> None:

@@ -1,6 +1,5 @@
 """One file of work after a job, made in its own process: read, recalibrated, stored, and its end written."""
 
-import hashlib
 import io
 import logging
 import time
@@ -14,7 +13,7 @@ from sqlalchemy.orm import Session
 from db import afterwork, checkpoints, jobs, recalibrations
 from db.afterwork import WorkHold
 from db.engine import Database
-from db.errors import FileMissing, WorkSuperseded
+from db.errors import FileDamaged, FileMissing, WorkSuperseded
 from db.logs import set_up_logging
 from db.settings import WorkerSettings
 from db.spec.job import JobSpec
@@ -84,15 +83,11 @@ def _verified(store: Store, original: Artifact) -> bytes:
     Raises:
         DataError: the store has them no more, or has something else.
     """
-    file = checkpoints.stored_file(original)
     hint = "Train again, or have the store restored."
     try:
-        data = store.get(file.key)
-    except FileMissing as error:
-        raise DataError("The saved model is no longer in the store.", hint) from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise DataError("The saved model in the store is not what was saved: its sha256 is another.", hint)
-    return data
+        return store.get_verified(checkpoints.stored_file(original))
+    except (FileMissing, FileDamaged) as error:
+        raise DataError(str(error), hint) from error
 
 
 def _inputs_of(store: Store, artifact: Artifact) -> Inputs | None:

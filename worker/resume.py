@@ -2,17 +2,17 @@
 
 import io
 import logging
+from collections.abc import Sequence
 
 import torch
 from safetensors.torch import load as load_safetensors
-from torch import Tensor
 
 from db import checkpoints, lease
-from db.checkpoints import WEIGHTS_FILES
+from db.checkpoints import WEIGHTS_FILES, ModelFile
 from db.engine import Database
 from db.errors import FileDamaged, FileMissing
 from db.lease import Hold
-from db.store import Store, StoredFile
+from db.store import Store
 from db.tables import Checkpoint
 from worker.snapshot import Snapshot
 
@@ -29,7 +29,7 @@ def find_start(database: Database, store: Store, hold: Hold) -> tuple[Checkpoint
     """
     with database.read() as session:
         found = checkpoints.resumable(session, hold.job_id)
-        files = {each.id: checkpoints.weights_of(session, each.id) for each in found}
+        files = {each.id: checkpoints.trained_files(session, each.id) for each in found}
     for checkpoint in found:
         try:
             saved = _load(store, checkpoint, files[checkpoint.id])
@@ -47,26 +47,24 @@ def find_start(database: Database, store: Store, hold: Hold) -> tuple[Checkpoint
     return None, None
 
 
-def _load(store: Store, checkpoint: Checkpoint, files: dict[str, StoredFile]) -> Snapshot:
+def _load(store: Store, checkpoint: Checkpoint, files: Sequence[ModelFile]) -> Snapshot:
     """The state of a checkpoint.
 
     Raises:
         FileMissing: the store has not all of it any more.
         FileDamaged: a file is not what was written.
     """
-    size = checkpoint.size_bytes - sum(file.size_bytes for file in files.values())
-    state = StoredFile(key=checkpoint.state_key, sha256=checkpoint.state_sha256, size_bytes=size)
-    # What was read is what was hashed, and holds tensors and plain values only.
-    loaded = torch.load(io.BytesIO(store.get_verified(state)), map_location="cpu", weights_only=True)
-    averaged = files.get(WEIGHTS_FILES["ema"])
+    state = store.get_verified(checkpoints.state_file(checkpoint, files))
+    weights = {
+        file.filename: load_safetensors(store.get_verified(file.stored))
+        for file in files
+        if file.format == "safetensors"
+    }
     return Snapshot(
         step=checkpoint.step,
         epoch=checkpoint.epoch,
-        weights=_weights(store, files[WEIGHTS_FILES["raw"]]),
-        averaged=None if averaged is None else _weights(store, averaged),
-        state=loaded,
+        weights=weights[WEIGHTS_FILES["raw"]],
+        averaged=weights.get(WEIGHTS_FILES["ema"]),
+        # What was read is what was hashed, and holds tensors and plain values only.
+        state=torch.load(io.BytesIO(state), map_location="cpu", weights_only=True),
     )
-
-
-def _weights(store: Store, file: StoredFile) -> dict[str, Tensor]:
-    return load_safetensors(store.get_verified(file))

@@ -5,8 +5,9 @@ from functools import partial
 
 import torch
 from pydantic import ValidationError
+from sqlalchemy.orm import Session
 
-from db import jobs, lease, recovery
+from db import jobs, lease, origins, recovery
 from db.datasets import DATASETS, DatasetInfo, DatasetName
 from db.engine import Database
 from db.errors import AttemptSuperseded, StorageFailed, StorageFull
@@ -78,8 +79,14 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
         return with_diagnosis(database, hold, failure, settings.retries)
     if stop is None:  # an order that came after the last step came too late
         reason = "early_stopped" if run.is_stopped_early else "completed"
-        return with_diagnosis(database, hold, partial(lease.succeed, reason=reason), settings.retries)
+        return with_diagnosis(database, hold, partial(completed, reason=reason), settings.retries)
     return stopped(database, hold, stop, spec, settings.retries)
+
+
+def completed(session: Session, hold: Hold, reason: str) -> None:
+    """The job has reached its end."""
+    origins.compare(session, hold)
+    lease.succeed(session, hold, reason)
 
 
 def stopped(database: Database, hold: Hold, stop: Stop, spec: JobSpec, retries: Retries) -> End:

@@ -26,7 +26,6 @@ class Stop(StrEnum):
         return self in (Stop.PAUSE, Stop.RELEASE, Stop.MAX_RUNTIME)
 
 
-
 class Hooked(Protocol):
     """A `torch.nn.Module`; this module is free of torch, as the supervisor imports it."""
 

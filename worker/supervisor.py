@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import TypeVar
@@ -16,6 +17,7 @@ from db.errors import AttemptSuperseded
 from db.lease import Failure, Hold
 from db.settings import WorkerSettings
 from worker import child
+from worker.attempt_log import AttemptLog
 from worker.conclusion import with_diagnosis
 from worker.patience import patiently
 from worker.stop import Stop
@@ -96,7 +98,9 @@ class Supervisor:
 
     def _run(self, hold: Hold, runtime_left: float) -> None:
         log.info("Job %s: attempt %d starts.", hold.job_id, hold.attempt)
-        process, ours = self.start_child(child.main, hold)
+        output = AttemptLog(self._database, hold)
+        process, ours = self.start_child(partial(child.main, output=output.child_ends), hold)
+        output.start()
         watch = Watch(self._settings, self._database, hold, process, ours, self.draining, runtime_left)
         try:
             watch.until_end()
@@ -105,6 +109,7 @@ class Supervisor:
                 process.kill()
             process.join()
             ours.close()
+            output.close()
         if watch.told is Stop.MAX_RUNTIME:
             failure = self._out_of_time(hold)
         else:

@@ -195,9 +195,7 @@ def train_step(run: Run, step: int, parts: Sequence[Tensor]) -> State | None:
     return State(before=before, after=run.model, inputs=inputs, targets=targets, lr=lr, objective=run.objective)
 
 
-def schedule(
-    plan: Plan, order: BatchOrder, start: Place = BEGINNING
-) -> Iterator[tuple[Place, list[Tensor]]]:
+def schedule(plan: Plan, order: BatchOrder, start: Place = BEGINNING) -> Iterator[tuple[Place, list[Tensor]]]:
     """Every step after `start`: where the run is after it, and the rows of each of its batches."""
     batches = batches_from(order, start)
     for step in range(start.step + 1, plan.steps + 1):

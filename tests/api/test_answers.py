@@ -24,7 +24,9 @@ def test_a_submission_is_answered_with_its_job_and_place(http):
     assert job["spec"] == SPEC
     assert job["resolved"]["evaluate"]["every"] == 1
     assert job["created_at"].endswith("Z")
-    assert http.get(answer.headers["Location"]).json() == job
+    found = http.get(answer.headers["Location"]).json()
+    assert found.pop("queue")["position"] > 0
+    assert {**found, "queue": None} == job
     events = http.get(f"/v1/jobs/{job['id']}/events").json()["data"]
     assert [(event["seq"], event["data"]["status"]) for event in events] == [(1, "queued")]
 

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from db import afterwork, checkpoints, lease
+from db import afterwork, checkpoints, commands, lease
 from db.checkpoints import ModelFile
 from db.lease import Failure, Hold
 from db.status import FailureCode
 from db.store import Store
 from tests.api.test_bad_input import SPEC, problem
-from tests.db.support import change_job
+from tests.db.support import change_job, state_of
 
 BATCH = {**SPEC, "norm": {"name": "batch"}}
 #: (2, 1, 8, 8), the shape of digits.
@@ -43,8 +43,9 @@ def ended(http, database, store):
             state, weights = (store.put(f"{job_id}/{name}", name.encode()) for name in ("state.pt", "weights"))
             model = ModelFile(format="safetensors", filename="model.safetensors", stored=weights)
             with database.write() as session:
-                checkpoints.commit(session, hold, 1, state, [model])
+                checkpoints.commit(session, hold, state_of(hold, 1, state=state, files=[model]))
         with database.write() as session:
+            lease.begin(session, hold)
             lease.succeed(session, hold)
         return job_id
 
@@ -153,6 +154,7 @@ def test_a_live_job_is_not_recalibrated(http, database):
     refused = problem(ask(http, job_id, status=409), 409)
     assert (refused["code"], refused["allowed"]) == ("transition_refused", final)
     with database.write() as session:
+        commands.cancel(session, job_id)
         lease.cancelled(session, hold)
 
 

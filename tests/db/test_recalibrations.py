@@ -19,7 +19,7 @@ from db.status import FINAL, ArtifactSource, ArtifactStatus
 from db.store import StoredFile
 from db.tables import Artifact
 from models.catalog.names import NormName
-from tests.db.support import change_job, claim, claimed_job, make_spec, new_job
+from tests.db.support import change_job, claim, claimed_job, make_spec, new_job, state_of
 from tests.db.test_afterwork import FAILURE, artifact_of, ask, ended_job
 from tests.db.test_afterwork import claim as claim_work
 
@@ -173,7 +173,7 @@ def test_pruning_takes_a_checkpoints_recalibrations_along(database):
         stored = StoredFile(key=f"{step}", sha256="a" * 64, size_bytes=1)
         model = checkpoints.ModelFile(format="safetensors", filename="model.safetensors", stored=stored)
         with database.write() as session:
-            checkpoints.commit(session, hold, step, stored, [model])
+            checkpoints.commit(session, hold, state_of(hold, step, state=stored, files=[model]))
     with database.write() as session:
         old = checkpoints.list_for(session, hold.job_id)[1].id
         values = {"job_id": hold.job_id, "checkpoint_id": old, "source": "recalibration", "request": {}, "step": 1}
@@ -183,7 +183,8 @@ def test_pruning_takes_a_checkpoints_recalibrations_along(database):
         session.add(Artifact(id="art_1", filename="1", **values, **made))
         session.add(Artifact(id="art_2", filename="2", status="pending", inputs_key="inputs", **values))
     with database.write() as session:
-        assert set(checkpoints.prune(session, hold, 1)) == {"1", "made", "inputs"}
+        assert set(checkpoints.prune(session, hold, 1, 0)) == {"1", "made", "inputs"}
         assert [artifact.step for artifact in checkpoints.artifacts(session, hold.job_id)] == [2]
     with database.write() as session:
+        lease.begin(session, hold)
         lease.succeed(session, hold)

@@ -18,7 +18,7 @@ from db.spec.recalibration import Recalibration
 from db.status import ArtifactStatus
 from db.store import Store
 from db.tables import Artifact
-from tests.db.support import change_job, claim, make_spec
+from tests.db.support import change_job, claim, make_spec, state_of
 from tests.worker.support import trained
 from worker.afterwork import Afterwork
 from worker.make_file import run_work
@@ -53,8 +53,9 @@ def job_id(database, store, model) -> str:
     state, weights = store.put("state.pt", b"state"), store.put("model.safetensors", model)
     file = ModelFile(format="safetensors", filename="model.safetensors", stored=weights)
     with database.write() as session:
-        checkpoints.commit(session, hold, 100, state, [file])
+        checkpoints.commit(session, hold, state_of(hold, 100, state=state, files=[file]))
     with database.write() as session:
+        lease.begin(session, hold)
         lease.succeed(session, hold)
     return hold.job_id
 
