@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup up test check bench clean
+.PHONY: setup up test faults check bench clean
 
 setup: .venv/worker.done .venv/dev.done
 
@@ -13,6 +13,10 @@ up: .venv/worker.done
 test: setup check
 	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+faults: setup
+	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server
+	$(BIN)/pytest tests/faults --long --figures docs/results/faults.md
 
 check: .venv/dev.done
 	$(BIN)/ruff check .

@@ -96,6 +96,8 @@ class Installation:
         cached = cached or self.cached
         later = {"steps": NEVER, "evaluate": {"every": NEVER}, "checkpoint": {"every": NEVER}}
         hold = self.claim({**job, **later, "statistics": statistics or {}})
+        with self.database.write() as session:
+            lease.start_from(session, hold, 0, 0, latest={}, best={})
         with self.database.read() as session:
             spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
         device = torch.device("cpu")
@@ -123,7 +125,7 @@ class Installation:
         if recorded != steps:
             raise RuntimeError(f"{recorded} of {steps} steps were recorded.")
         with self.database.write() as session:
-            lease.cancelled(session, hold)
+            lease.succeed(session, hold)
 
     def whole_job(self, steps: int) -> None:
         """A job with every default, from the claim to its end in the database."""

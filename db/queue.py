@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session, load_only
+from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy.orm import Session
 
 from db import estimates, workers
 from db.base import now
@@ -19,7 +19,7 @@ LONGEST = 1000
 #: Jobs that have ended lately from which paces are taken, over all kinds.
 RECENT = 200
 #: The specs of a long queue are not read.
-SHOWN = (Job.name, Job.priority, Job.architecture, Job.dataset, Job.run_at, Job.steps, Job.step)
+SHOWN = (Job.id, Job.name, Job.priority, Job.architecture, Job.dataset, Job.run_at, Job.steps, Job.step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +62,18 @@ def order() -> tuple[ColumnElement[Any], ...]:
 
 def standing(session: Session, limit: int = LONGEST) -> list[QueuedJob]:
     """The queue from its head on."""
-    query = select(Job, now()).where(Job.status == Status.QUEUED).order_by(*order()).limit(limit)
-    rows = session.execute(query.options(load_only(*SHOWN))).all()
+    query = select(*SHOWN, now().label("clock")).where(Job.status == Status.QUEUED).order_by(*order()).limit(limit)
+    rows = session.execute(query).all()
     if not rows:
         return []
     lately = pace(session)
-    queue = [_waiting(job, clock, lately) for job, clock in rows]
+    queue = [_waiting(row, lately) for row in rows]
     ready = _ready(session)
     running = [_seconds_left(job, lately) for job in _held_by(session, ready)]
     found = estimates.starts(sum(ready.values()), running, queue)
     return [
-        _line(job, Place(position=position, estimated_start_seconds=start))
-        for position, ((job, _), start) in enumerate(zip(rows, found, strict=True), 1)
+        _line(row, Place(position=position, estimated_start_seconds=start))
+        for position, (row, start) in enumerate(zip(rows, found, strict=True), 1)
     ]
 
 
@@ -119,9 +119,9 @@ def eta_seconds(job: Job) -> float | None:
     return float((job.steps - job.step) * samples / job.samples_per_second)
 
 
-def _waiting(job: Job, clock: datetime, lately: Pace) -> Waiting:
-    wait = max(0.0, (job.run_at - clock).total_seconds())
-    return Waiting(wait=wait, lasts=lately.seconds(_kind(job), job.steps - job.step))
+def _waiting(row: Row[*tuple[Any, ...]], lately: Pace) -> Waiting:
+    wait = max(0.0, (row.run_at - row.clock).total_seconds())
+    return Waiting(wait=wait, lasts=lately.seconds(_kind(row), row.steps - row.step))
 
 
 def _seconds_left(job: Job, lately: Pace) -> float | None:
@@ -131,7 +131,7 @@ def _seconds_left(job: Job, lately: Pace) -> float | None:
     return lately.seconds(_kind(job), job.steps - job.step) if own is None else own
 
 
-def _kind(job: Job) -> Kind:
+def _kind(job: Job | Row[*tuple[Any, ...]]) -> Kind:
     return job.architecture, job.dataset
 
 
@@ -144,13 +144,13 @@ def _held_by(session: Session, names: Iterable[str]) -> Sequence[Job]:
     return session.scalars(select(Job).where(Job.status.in_(LIVE), Job.worker.in_(list(names)))).all()
 
 
-def _line(job: Job, place: Place) -> QueuedJob:
+def _line(row: Row[*tuple[Any, ...]], place: Place) -> QueuedJob:
     return QueuedJob(
-        job=job.id,
-        name=job.name,
-        priority=job.priority,
-        architecture=job.architecture,
-        dataset=job.dataset,
-        queued_at=job.run_at,
+        job=row.id,
+        name=row.name,
+        priority=row.priority,
+        architecture=row.architecture,
+        dataset=row.dataset,
+        queued_at=row.run_at,
         place=place,
     )

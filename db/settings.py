@@ -61,6 +61,9 @@ class WorkerSettings(Settings):
     """Attempts in a row that may fail without a new checkpoint between them; then the job fails."""
     retry_backoff_seconds: float = Field(default=10.0, ge=0)
     """Wait before the attempt after a failed one; doubled each time, up to ten minutes."""
+    storage_patience_seconds: float = Field(default=60.0, gt=0)
+    """How long a run waits at its end or for a pause for a store that does not take its checkpoint; then the
+    attempt fails."""
     ready_file: Path | None = None
     """Written once the worker takes jobs."""
 

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 #: In the reason of a skip: reasons come back from the processes of pytest-xdist too.
 NOT_TESTED = "not tested: "
 #: The longest first, so that no process is left alone with one of them at the end.
-FIRST = ("tests/e2e/", "tests/targets/")
+FIRST = ("tests/e2e/", "tests/faults/", "tests/targets/")
+#: Folders whose tests train in processes of the service: one after the other.
+SERVICE = ("tests/e2e/", "tests/faults/")
 
 
 def missing(what: str) -> None:
@@ -59,7 +61,7 @@ class OneService(LoadFileScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+        return "service" if nodeid.startswith(SERVICE) else super()._split_scope(nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT = 120.0
@@ -46,21 +50,54 @@ def accepts_connections(port: int) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def running(command: list[str], port: int, **options) -> Iterator[None]:
-    """A server process that listens on `port`, ended with the block."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-    try:
-        wait_for(lambda: process.poll() is not None or accepts_connections(port))
-        assert process.poll() is None, f"{command[0]} ended at once"
-        yield
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
+@dataclass(kw_only=True)
+class Server:
+    """A server process on a port of its own, which may be stopped and started again on the same data."""
+
+    command: list[str]
+    port: int
+    url: str
+    answers: Callable[[str], bool]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Return once it answers."""
+        nowhere = subprocess.DEVNULL
+        self.process = subprocess.Popen(self.command, stdout=nowhere, stderr=nowhere, **self.options)
+        wait_for(lambda: self.process.poll() is not None or self.answers(self.url))
+        assert self.process.poll() is None, f"{self.command[0]} ended at once"
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """Send it a signal and wait for its end."""
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Server"]:
+        """Runs in the block, whatever is done to it there."""
+        self.start()
+        try:
+            yield self
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+            self.stop()
+
+
+def _answers_queries(url: str) -> bool:
+    # A port that accepts is not enough: the server may still say that it is starting up.
+    with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url, connect_timeout=5):
+        return True
+    return False
+
+
+def _answers_pings(url: str) -> bool:
+    with contextlib.suppress(RedisError), Redis.from_url(url, socket_timeout=5) as client:
+        return bool(client.ping())
+    return False
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
+def postgres_server() -> Iterator[Server]:
     """An empty Postgres; as root it runs as the user `postgres`, because it refuses root."""
     initdb, server = find_program("initdb"), find_program("postgres")
     assert initdb is not None
@@ -73,21 +110,39 @@ def postgres() -> Iterator[str]:
         data = f"{folder}/data"
         create = [initdb, "--auth=trust", "--username=normlab", "--no-sync", "--encoding=UTF8", "-D", data]
         subprocess.run(create, check=True, capture_output=True, cwd=folder, **owner)
-        options = [f"-p{port}", f"-k{folder}", "-cfsync=off", "-clisten_addresses=127.0.0.1"]
-        with running([server, "-D", data, *options], port, cwd=folder, **owner):
-            yield f"postgresql://normlab@127.0.0.1:{port}/postgres"
+        command = [server, "-D", data, f"-p{port}", f"-k{folder}", "-cfsync=off", "-clisten_addresses=127.0.0.1"]
+        url = f"postgresql://normlab@127.0.0.1:{port}/postgres"
+        options = {"cwd": folder, **owner}
+        made = Server(command=command, port=port, url=url, answers=_answers_queries, options=options)
+        with made.running():
+            yield made
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[Server]:
+    """An empty Redis, which forgets everything when it stops."""
+    program = find_program("redis-server")
+    assert program is not None
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="normlab-redis-") as folder:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
+        url = f"redis://127.0.0.1:{port}/0"
+        with Server(command=command, port=port, url=url, answers=_answers_pings).running() as made:
+            yield made
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[str]:
+    """The address of an empty Postgres."""
+    with postgres_server() as server:
+        yield server.url
 
 
 @contextlib.contextmanager
 def redis() -> Iterator[str]:
-    """An empty Redis."""
-    server = find_program("redis-server")
-    assert server is not None
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="normlab-redis-") as folder:
-        command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        with running(command, port):
-            yield f"redis://127.0.0.1:{port}/0"
+    """The address of an empty Redis."""
+    with redis_server() as server:
+        yield server.url
 
 
 @dataclass(kw_only=True)

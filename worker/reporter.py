@@ -42,7 +42,13 @@ class DatabaseReporter:
     """
 
     def __init__(
-        self, database: Database, store: Store, hold: Hold, spec: JobSpec, resumed: Checkpoint | None = None
+        self,
+        database: Database,
+        store: Store,
+        hold: Hold,
+        spec: JobSpec,
+        resumed: Checkpoint | None = None,
+        storage_patience_seconds: float = 60.0,
     ) -> None:
         """`resumed` is the checkpoint that the attempt goes on from."""
         self._database = database
@@ -56,7 +62,7 @@ class DatabaseReporter:
         self._values: dict[str, Any] = {}
         self._latest: dict[str, dict[str, Any]] = dict(resumed.latest) if resumed else {}
         self._best: dict[str, dict[str, Any]] = dict(resumed.best) if resumed else {}
-        self._saver = Saver(database, store, hold, spec)
+        self._saver = Saver(database, store, hold, spec, storage_patience_seconds)
         self._has_news = False
         self._error: Exception | None = None
         self.stopped = threading.Event()

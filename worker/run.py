@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from db import jobs, lease, origins, recovery
+from db import events, jobs, lease, origins, recovery
 from db.datasets import DATASETS, DatasetInfo, DatasetName
 from db.engine import Database
 from db.errors import AttemptSuperseded, StorageFailed, StorageFull
@@ -24,6 +24,7 @@ from worker.conclusion import End, with_diagnosis
 from worker.data import cache
 from worker.data.cache import CachedData
 from worker.device import choose_device, describe
+from worker.early_stopping import StopReason
 from worker.errors import TrainingError
 from worker.patience import patiently
 from worker.reporter import DatabaseReporter
@@ -60,7 +61,8 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
             spec = JobSpec.model_validate(jobs.get(session, hold.job_id).resolved)
         store = Store(settings.store_url)
         checkpoint, saved = find_start(database, store, hold)
-        reporter = DatabaseReporter(database, store, hold, spec, checkpoint)
+        patience = settings.storage_patience_seconds
+        reporter = DatabaseReporter(database, store, hold, spec, checkpoint, patience)
         try:
             device = choose_device(spec.device)
             cached = load_data(settings, spec.dataset.info, spec.dataset.binarize)
@@ -78,15 +80,17 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
             log.exception("Job %s failed.", hold.job_id)
         return with_diagnosis(database, hold, failure, settings.retries)
     if stop is None:  # an order that came after the last step came too late
-        reason = "early_stopped" if run.is_stopped_early else "completed"
-        return with_diagnosis(database, hold, partial(completed, reason=reason), settings.retries)
+        early = None if run.stopping is None else run.stopping.reason
+        return with_diagnosis(database, hold, partial(completed, early=early), settings.retries)
     return stopped(database, hold, stop, spec, settings.retries)
 
 
-def completed(session: Session, hold: Hold, reason: str) -> None:
-    """The job has reached its end."""
+def completed(session: Session, hold: Hold, early: StopReason | None) -> None:
+    """The job has reached its end; `early` says why if that came before the last step."""
+    if early is not None:
+        events.add(session, hold.job_id, hold.attempt, "early_stopping", reason=early)
     origins.compare(session, hold)
-    lease.succeed(session, hold, reason)
+    lease.succeed(session, hold, "completed" if early is None else "early_stopped")
 
 
 def stopped(database: Database, hold: Hold, stop: Stop, spec: JobSpec, retries: Retries) -> End:

@@ -18,8 +18,7 @@ from worker.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-#: How long a checkpoint that the run waits for is tried again in a store that has no room, and seconds between.
-WAIT_FOR = 60.0
+#: Seconds between tries at a store that does not take a checkpoint that the run waits for.
 TRY_EVERY = 2.0
 
 #: What a job shows of its metrics: {metric: {"value": ..., "step": ...}}
@@ -29,7 +28,10 @@ Shown = dict[str, dict[str, float | int | str]]
 class Saver:
     """Saves the states of one attempt, under its fence."""
 
-    def __init__(self, database: Database, store: Store, hold: Hold, spec: JobSpec) -> None:
+    def __init__(
+        self, database: Database, store: Store, hold: Hold, spec: JobSpec, patience_seconds: float = 60.0
+    ) -> None:
+        self._patience_seconds = patience_seconds
         self._database = database
         self._store = store
         self._hold = hold
@@ -47,7 +49,7 @@ class Saver:
             StorageFull: there is no room for a state that the run waits for.
             StorageFailed: the store does not take it.
         """
-        deadline = time.monotonic() + WAIT_FOR
+        deadline = time.monotonic() + self._patience_seconds
         while True:
             try:
                 saved = self._put(snapshot, latest, best)
@@ -58,7 +60,7 @@ class Saver:
                     return
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(TRY_EVERY)
+                time.sleep(min(TRY_EVERY, self._patience_seconds / 10))
         self._told_of = None
         self._commit(saved)
 

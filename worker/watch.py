@@ -76,6 +76,8 @@ class Watch:
                 wait([self._process.sentinel], GRACE_SECONDS[Stop.CANCEL])
                 return
             self._tell(self._wanted(status), now)
+            if self.told is not None and self._draining.is_set():
+                self._kill_at = min(self._kill_at, now + GRACE_SECONDS[Stop.RELEASE])
             if self.told is not None and now > self._kill_at:
                 log.warning("Job %s: the trainer did not stop in time and is killed.", self._hold.job_id)
                 return

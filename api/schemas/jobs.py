@@ -13,7 +13,14 @@ from db.status import ArtifactSource, ArtifactStatus, FailureCode, Status
 from db.tables import Artifact, Attempt, Checkpoint, Event, Job
 
 #: Failures that another try of the same job may not meet again.
-RETRYABLE = {FailureCode.WORKER_LOST, FailureCode.DEVICE_UNAVAILABLE, FailureCode.DATA_ERROR}
+RETRYABLE = {
+    FailureCode.WORKER_LOST,
+    FailureCode.DEVICE_UNAVAILABLE,
+    FailureCode.STORAGE_FULL,
+    FailureCode.DATA_ERROR,
+    # A retry has all its time anew.
+    FailureCode.MAX_RUNTIME,
+}
 
 
 class Point(BaseModel):

@@ -22,6 +22,7 @@ from worker.diagnosis.findings import Diagnosis
 from worker.diagnosis.load import diagnosis
 from worker.reporter import DatabaseReporter
 from worker.run import explain, load_data
+from worker.stop import Stop
 from worker.trainer import Run, train
 
 CPU = torch.device("cpu")
@@ -68,6 +69,8 @@ class Workshop:
             jobs.create(session, JobSpec.model_validate(spec))
         with self.database.write() as session:
             hold = lease.claim(session, "workshop", LEASE_SECONDS)
+            if hold is not None:
+                lease.start_from(session, hold, 0, 0, latest={}, best={})
         if hold is None:
             raise RuntimeError("The job that was just queued is not there.")
         with self.database.read() as session:
@@ -77,9 +80,9 @@ class Workshop:
         reporter = DatabaseReporter(self.database, Store(self.settings.store_url), hold, spec)
         try:
             reporter.environment(describe(CPU, spec.precision), data.digest)
-            train(run, reporter, reporter.stopped.is_set)
+            train(run, reporter, lambda: Stop.LOST if reporter.stopped.is_set() else None)
         except Exception as error:  # as a worker: the job fails, and its diagnosis says why
             reporter.close()
-            return with_diagnosis(self.database, hold, explain(error))
+            return with_diagnosis(self.database, hold, explain(error), self.settings.retries)
         reporter.close()
-        return with_diagnosis(self.database, hold, lease.succeed)
+        return with_diagnosis(self.database, hold, lease.succeed, self.settings.retries)

@@ -97,12 +97,20 @@ def paused_job(database: Database) -> Hold:
     return hold
 
 
+def next_attempt(database: Database, hold: Hold, start_step: int = 0) -> Hold:
+    """Hand the job back and claim it; the new attempt goes on after `start_step`."""
+    with database.write() as session:
+        lease.release(session, hold)
+    hold = claim(database)
+    with database.write() as session:
+        lease.start_from(session, hold, start_step, 0)
+    return hold
+
+
 def superseded_job(database: Database) -> tuple[Hold, Hold]:
     """The hold of an attempt that handed its job back, and of the attempt that has it now."""
     stale = running_job(database)
-    with database.write() as session:
-        lease.release(session, stale)
-    return stale, claim(database)
+    return stale, next_attempt(database, stale)
 
 
 def change_job(database: Database, job_id: str, **values: Any) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from db import chunks, lease
+from db import chunks
 from db.latest import SiteRecord, latest
 from db.site_streams import SiteWriter
-from tests.db.support import claim, claimed_job, new_job
+from tests.db.support import claimed_job, new_job, next_attempt
 from tests.db.test_site_records import detailed, evaluated, numbers, store
 
 
@@ -65,9 +65,7 @@ def test_a_newer_attempt_hides_what_an_older_one_recorded_and_found(database):
     writer.add([10, 20, 30], detailed(3), {})
     writer.add_population(30, evaluated())
     store(database, writer)
-    with database.write() as session:
-        lease.release(session, stale)
-    hold = claim(database)
+    hold = next_attempt(database, stale)
     writer, moments = SiteWriter(hold, "norm1"), detailed(1)
     writer.add([10], moments, {})
     store(database, writer)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from db import chunks, lease, probes
+from db import chunks, probes
 from db.errors import InvalidCursor
 from db.probes import ProbePage, ProbeQuery, ProbeWriter
-from tests.db.support import claim, claimed_job, running_job
+from tests.db.support import claimed_job, next_attempt, running_job
 
 
 def measured(step: int) -> dict[str, float]:
@@ -75,9 +75,7 @@ def test_what_a_newer_attempt_measures_again_supersedes(database):
     hold = running_job(database)
     write(database, hold, [10, 20])
     before = read(database, hold.job_id)
-    with database.write() as session:
-        lease.release(session, hold)
-    newer = claim(database)
+    newer = next_attempt(database, hold)
     write(database, newer, [10], values=lambda step: measured(step) | {"loss_min": 7.0})
     page = read(database, hold.job_id)
     assert (page.step, page.values["loss_min"]) == ([10], [7.0])

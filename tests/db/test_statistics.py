@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import chunks, lease, statistics
+from db import chunks, statistics
 from db.cursor import Cursor
 from db.frames import capacity
 from db.site_streams import SiteWriter
 from db.statistics import PAGE_NUMBERS, StatisticsPage, StatisticsQuery
 from models import shapes
-from tests.db.support import claim, claimed_job, properties, statements
+from tests.db.support import claimed_job, next_attempt, properties, statements
 
 NAMES = ("train.mean", "train.var", "eval.mean", "eval.var")
 PERCENTILES = ("15", "50", "85")
@@ -238,9 +238,7 @@ def test_a_second_attempt_hides_the_records_of_the_first_and_rewinds_its_readers
     hold, _ = recorded
     cursor = read(database, hold.job_id).cursor
     assert read(database, hold.job_id, after=cursor).sites == {}
-    with database.write() as session:
-        lease.release(session, hold)
-    second = claim(database)
+    second = next_attempt(database, hold)
     site = Site(4, 6, seed=5)
     write(database, second, "norm1", site)
     for after, rewound_to in ((cursor, 0), (None, None)):

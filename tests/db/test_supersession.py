@@ -2,20 +2,9 @@
 
 import pytest
 
-from db import chunks, lease
-from db.lease import Hold
+from db import chunks
 from tests.db.streams import assert_holds, read, rows_of, steps_of, write_stream
-from tests.db.support import claim, claimed_job
-
-
-def next_attempt(database, hold: Hold, start_step: int = 0) -> Hold:
-    """Hand the job back and claim it; a resumed attempt begins at `start_step`."""
-    with database.write() as session:
-        lease.release(session, hold)
-    hold = claim(database)
-    with database.write() as session:
-        lease.start_from(session, hold, start_step, 0)
-    return hold
+from tests.db.support import claimed_job, next_attempt
 
 
 def test_an_attempt_from_the_start_hides_every_row_of_the_one_before(database):

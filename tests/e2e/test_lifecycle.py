@@ -41,7 +41,7 @@ def test_cancel_of_a_queued_job_is_immediate_and_of_an_ended_one_refused(client)
     ended = client.run()
     refused = client.http.post(f"/v1/jobs/{ended['id']}/cancel")
     assert refused.status_code == 409
-    assert refused.json()["allowed"] == ["queued", "starting", "running"]
+    assert refused.json()["allowed"] == ["queued", "paused", "starting", "running"]
 
 
 def test_a_diverging_run_fails_with_the_step_and_keeps_its_metrics(client):
@@ -99,6 +99,10 @@ def test_a_stopped_service_hands_its_jobs_back_and_finishes_them_after_a_start(t
         assert series["step"] == list(range(1, 10_001)), "the first page, without what the first attempt left"
         events = client.get(f"/v1/jobs/{job_id}/events")["data"]
         assert "released" in [event["data"].get("reason") for event in events]
+        first, second = client.get(f"/v1/jobs/{job_id}/attempts")["data"]
+        (resumed,) = [event["data"]["step"] for event in events if event["type"] == "resumed"]
+        assert (first["start_step"], second["start_step"]) == (0, resumed)
+        assert 0 < resumed < 12_000
     service.process.send_signal(signal.SIGINT)  # Ctrl-C
     assert service.process.wait(90) == 0
 

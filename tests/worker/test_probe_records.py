@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from db import probes
+from db import lease, probes
 from db.probes import ProbeQuery
 from db.spec.job import JobSpec
 from db.store import Store
@@ -21,6 +21,8 @@ def test_all_that_probes_measure_arrives(database, tmp_path, digits):
     }
     job_id = new_job(database, **changes)
     hold = claim(database)
+    with database.write() as session:
+        lease.start_from(session, hold, 0, 0, latest={}, best={})
     spec = JobSpec.model_validate(job_of(database, job_id).resolved)
     kept, reporter = Kept(), DatabaseReporter(database, Store((tmp_path / "store").as_uri()), hold, spec)
     assert train(make_run(digits, **changes), kept, lambda: None) is None

@@ -13,6 +13,7 @@ from tests.worker.support import CPU, make_run, small_spec, trained
 from worker import assembly as runs
 from worker.device import choose_device, describe
 from worker.errors import DataError, DeviceUnavailable, Diverged, TrainingError
+from worker.run import explain
 from worker.seeding import seed_everything
 
 
@@ -93,7 +94,7 @@ def test_numbers_beyond_float32_are_refused_or_end_as_a_divergence_and_not_as_a_
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_an_error_is_shown_with_its_code_a_message_and_advice(error, code, step):
-    failure = runs.explain(error)
+    failure = explain(error)
     assert (failure.code, failure.step) == (code, step)
     assert failure.message
     assert failure.hint

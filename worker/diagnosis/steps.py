@@ -39,9 +39,12 @@ def earliest_steps(evidence: Evidence) -> dict[str, float]:
 
 
 def _relative(evidence: Evidence, read: Read) -> dict[str, float]:
-    lr, moves = evidence.spec.optimizer.lr, _moves(evidence, read)
+    moves = _moves(evidence, read)
     weights = {name: size for name, size in read("layer.weight_norm").items() if 0 < size < inf}
-    return {name: lr * moves[name] / size for name, size in weights.items() if name in moves}
+    # Of the rate that the steps had, which a schedule makes another than the optimizer's own: lr / ||w||^2.
+    known = read("layer.effective_lr")
+    rates = {name: known.get(name, evidence.spec.optimizer.lr / size**2) for name, size in weights.items()}
+    return {name: rates[name] * moves[name] * size for name, size in weights.items() if name in moves}
 
 
 def _moves(evidence: Evidence, read: Read) -> dict[str, float]:
