@@ -64,6 +64,8 @@ class WorkerSettings(Settings):
     storage_patience_seconds: float = Field(default=60.0, gt=0)
     """How long a run waits at its end or for a pause for a store that does not take its checkpoint; then the
     attempt fails."""
+    cancel_grace_seconds: float = Field(default=30.0, gt=0)
+    """How long a trainer that is to stop may take before it is killed; a pause may take ten times as long."""
     ready_file: Path | None = None
     """Written once the worker takes jobs."""
 

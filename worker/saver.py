@@ -29,7 +29,7 @@ class Saver:
     """Saves the states of one attempt, under its fence."""
 
     def __init__(
-        self, database: Database, store: Store, hold: Hold, spec: JobSpec, patience_seconds: float = 60.0
+        self, database: Database, store: Store, hold: Hold, spec: JobSpec, patience_seconds: float
     ) -> None:
         self._patience_seconds = patience_seconds
         self._database = database

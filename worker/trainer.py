@@ -147,6 +147,8 @@ def _train(run: Run, reporter: Reporter, wanted: Wanted, start: Place) -> Stop |
         ends = last or run.is_stopped_early
         if ends or step % plan.checkpoint_every == 0 or is_best(run, score):
             flush(run, reporter)
+            # Where records are flushed for checkpoints alone, nothing else says how far the run is.
+            reporter.progress(step, place.epoch, speed.samples_per_second())
             reporter.checkpoint(snapshot(run, place, score=score, required=ends))
             saved = step
         if ends:

@@ -19,8 +19,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between looks at what clients want.
 POLL_SECONDS = 0.5
-#: How long a trainer may take to stop, in seconds. A pause waits for an evaluation and for its checkpoint.
-GRACE_SECONDS = {Stop.CANCEL: 30.0, Stop.RELEASE: 30.0, Stop.MAX_RUNTIME: 30.0, Stop.PAUSE: 300.0}
+#: How much longer a trainer may take to stop for a pause: it waits for an evaluation and for its checkpoint, and
+#: nobody waits for the worker.
+PAUSE_GRACE = 10
 #: The same for a cancel of a trainer that has not made a step: it has nothing to keep.
 IDLE_GRACE_SECONDS = 1.0
 
@@ -44,6 +45,7 @@ class Watch:
         runtime_left: float,
     ) -> None:
         self._lease_seconds = settings.lease_seconds
+        self._grace_seconds = settings.cancel_grace_seconds
         self._database = database
         self._hold = hold
         self._process = process
@@ -66,18 +68,19 @@ class Watch:
                 return
             except AWAY as error:
                 log.warning("Job %s: the database does not answer: %s", self._hold.job_id, error.orig)
-                if now - heard > self._lease_seconds * 3 / 4:
+                # The answer may have been long in coming: on SQLite until a lock was given up.
+                if clock() - heard > self._lease_seconds * 3 / 4:
                     return  # before the lease lapses and another worker starts
                 continue
             heard = now
             if now - beaten >= self._lease_seconds / 6:
                 beaten = now
             if status not in LIVE:  # the trainer has written its end and is about to go
-                wait([self._process.sentinel], GRACE_SECONDS[Stop.CANCEL])
+                wait([self._process.sentinel], self._grace_seconds)
                 return
             self._tell(self._wanted(status), now)
             if self.told is not None and self._draining.is_set():
-                self._kill_at = min(self._kill_at, now + GRACE_SECONDS[Stop.RELEASE])
+                self._kill_at = min(self._kill_at, now + self._grace_seconds)
             if self.told is not None and now > self._kill_at:
                 log.warning("Job %s: the trainer did not stop in time and is killed.", self._hold.job_id)
                 return
@@ -115,5 +118,5 @@ class Watch:
         if order is Stop.CANCEL:
             with self._database.read() as session:
                 if not lease.has_begun(session, self._hold):
-                    return IDLE_GRACE_SECONDS
-        return GRACE_SECONDS[order]
+                    return min(IDLE_GRACE_SECONDS, self._grace_seconds)
+        return self._grace_seconds * (PAUSE_GRACE if order is Stop.PAUSE else 1)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.figures import Figures
+from tests.faults.harness import STACKS, installed
+from tests.faults.runs import Reference
 
 FIGURES = pytest.StashKey[Figures]()
 
@@ -34,6 +36,37 @@ def seed(pytestconfig) -> int:
 @pytest.fixture(scope="session")
 def figures(pytestconfig, seed) -> Figures:
     return pytestconfig.stash.setdefault(FIGURES, Figures(seed=seed))
+
+
+def pytest_generate_tests(metafunc):
+    if "stack_kind" in metafunc.fixturenames:
+        kinds = STACKS if option(metafunc.config, "long", False) else STACKS[:1]
+        metafunc.parametrize("stack_kind", kinds, scope="session")
+
+
+@pytest.fixture(scope="session")
+def shared_stack(stack_kind, tmp_path_factory):
+    """For the tests whose faults are over when they end."""
+    with installed(stack_kind, tmp_path_factory.mktemp(f"faults-{stack_kind}")) as stack:
+        stack.start_api()
+        yield stack
+
+
+@pytest.fixture
+def stack(shared_stack):
+    """The shared installation with one worker."""
+    running = [worker for worker in shared_stack.workers if worker.is_running()]
+    for worker in running[1:]:
+        worker.stop()
+    if not running:
+        shared_stack.start_worker()
+    return shared_stack
+
+
+@pytest.fixture(scope="session")
+def reference(shared_stack) -> Reference:
+    """What undisturbed runs come to."""
+    return Reference(shared_stack)
 
 
 def pytest_terminal_summary(terminalreporter, config):

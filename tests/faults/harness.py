@@ -12,7 +12,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from db import checkpoints, migrate
+from db import checkpoints, jobs, migrate
 from db.engine import Database
 from db.store import Store
 from tests import services
@@ -119,6 +119,14 @@ class Stack:
     def database(self) -> Database:
         """For a look behind the API."""
         return self._database
+
+    def holder_of(self, job: str) -> WorkerProcess:
+        """The worker that has the job, or had it last."""
+        with self._database.read() as session:
+            name = jobs.get(session, job).worker
+        assert name is not None, f"{job} has had no worker"
+        _, pid, _ = name.rsplit(":", 2)
+        return next(worker for worker in self.workers if worker.pid == int(pid))
 
     def weights_sha256(self, job: str) -> dict[str, str]:
         """Of the files with weights of the newest checkpoint, by name; their bytes are read and compared too."""

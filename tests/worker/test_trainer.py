@@ -269,3 +269,8 @@ def test_bfloat16_trains_with_weights_and_running_averages_in_float32(digits):
     np.testing.assert_allclose(losses, expected, rtol=0.02)
     running, expected = weights["norm1.running_var"], exact.snapshots[-1].weights["norm1.running_var"]
     torch.testing.assert_close(running, expected, rtol=0.02, atol=0)
+
+
+def test_progress_is_told_with_every_checkpoint(digits):
+    _, reporter = trained(digits, steps=30, checkpoint={"every": 10})
+    assert [step for step, _, _ in reporter.progresses if step < 30] == [10, 20]

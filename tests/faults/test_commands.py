@@ -1,0 +1,212 @@
+"""Commands in any order at any moment, to a real API and a real worker: the law holds, and nothing is stuck."""
+
+import random
+import re
+import time
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from db import commands
+from db.status import FINAL, LIVE, Status
+from db.tables import Event, Job
+from tests.faults import whole
+from tests.faults.runs import SPEC, Stopwatch, after_step, percentile, timeline
+from tests.services import wait_for
+
+pytestmark = pytest.mark.faults
+
+ALLOWED = {
+    "cancel": commands.CANCELLABLE,
+    "pause": commands.PAUSABLE,
+    "resume": commands.RESUMABLE,
+    "retry": commands.RETRYABLE,
+}
+#: What a job is after a command: that is new, and that was given before.
+NEW = {"cancel": {"cancelled", "cancelling"}, "pause": {"pausing"}, "resume": {"queued"}, "retry": {"queued"}}
+BEFORE = {"cancel": {"cancelled", "cancelling"}, "pause": {"pausing", "paused"}}
+REQUEUED = {"queued", "starting", "running"}
+STUCK_SECONDS = 60
+
+
+def check_refusal(answer, allowed) -> None:
+    """Of a command that the status does not allow: it says which would."""
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (409, "transition_refused"), answer.text
+    assert problem["allowed"] == [status.value for status in allowed]
+    found = re.match(r"A job that is (\w+) cannot", problem["detail"])
+    assert found is not None
+    assert found[1] not in problem["allowed"]
+
+
+class Commands(RuleBasedStateMachine):
+    """Jobs of a second or two, and all that may be asked of them."""
+
+    stack = None
+    given = 0
+    jobs = Bundle("jobs")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client = self.stack.client()
+        self.mine: set[str] = set()
+        self.deleted: set[str] = set()
+
+    @initialize(target=jobs)
+    def begin(self):
+        return self.submit(1500)
+
+    @rule(target=jobs, steps=st.sampled_from([30, 500, 1500]))
+    def submit_one(self, steps):
+        return self.submit(steps)
+
+    def submit(self, steps: int) -> str:
+        changes = {"steps": steps, "evaluate": {"every": max(10, steps // 2), "train_samples": 64}}
+        job = self.client.submit(SPEC, **changes)
+        self.mine.add(job)
+        return job
+
+    @rule(job=jobs, name=st.sampled_from(list(ALLOWED)))
+    def command(self, job, name):
+        type(self).given += 1
+        answer = self.client.http.post(f"/v1/jobs/{job}/{name}")
+        if job in self.deleted:
+            assert answer.status_code == 404
+        elif answer.status_code == 202:
+            assert answer.json()["status"] in NEW[name]
+        elif answer.status_code == 200:
+            assert answer.json()["status"] in BEFORE.get(name, REQUEUED)
+        else:
+            check_refusal(answer, ALLOWED[name])
+
+    @rule(target=jobs, job=jobs)
+    def fork(self, job):
+        answer = self.client.http.post(f"/v1/jobs/{job}/fork", json={"overrides": {"steps": 1700}})
+        if answer.status_code == 201:
+            self.mine.add(answer.json()["id"])
+            return answer.json()["id"]
+        if job in self.deleted:
+            assert answer.status_code == 404
+        else:
+            assert (answer.status_code, answer.json()["code"]) in ((409, "no_model_yet"), (422, "invalid_spec"))
+        return multiple()
+
+    @rule(job=jobs)
+    def delete(self, job):
+        answer = self.client.http.delete(f"/v1/jobs/{job}")
+        if job in self.deleted:
+            assert answer.status_code == 404
+        elif answer.status_code == 204:
+            self.deleted.add(job)
+        else:
+            check_refusal(answer, FINAL)
+
+    @rule(seconds=st.sampled_from([0.05, 0.2, 0.6]))
+    def wait(self, seconds):
+        time.sleep(seconds)
+
+    @invariant()
+    def the_law_holds(self):
+        with self.stack.database().read() as session:
+            for job_id in self.mine - self.deleted:
+                job = session.get_one(Job, job_id)
+                events = session.query(Event).where(Event.job_id == job_id).order_by(Event.seq).all()
+                assert [event.seq for event in events] == list(range(1, job.event_seq + 1))
+                last = [event for event in events if event.type == "status"][-1]
+                assert last.data["status"] == job.status.value
+                assert (job.status in LIVE) == (job.lease_expires is not None), job.status
+                assert (job.status in FINAL) == (job.finished_at is not None), job.status
+
+    def teardown(self):
+        for job in sorted(self.mine - self.deleted):
+            shown = wait_for(lambda job=job: self.settled(job), timeout=STUCK_SECONDS, every=0.1)
+            assert shown["failure"] is None
+            whole.check_timeline(self.client, job)
+            if shown["status"] == "succeeded":
+                self.check_steps(shown)
+
+    def settled(self, job: str):
+        """The job at its end; one that waits for a client is told to go on."""
+        shown = self.client.job(job)
+        if shown["status"] == Status.PAUSED:
+            self.client.http.post(f"/v1/jobs/{job}/resume")
+        return shown if shown["finished_at"] else None
+
+    def check_steps(self, shown) -> None:
+        """Each once, from where the job began."""
+        first = shown["origin"]["step"] if shown["origin"] else 0
+        steps = whole.recorded(self.client, shown["id"])["metrics"]["train/loss"]["step"]
+        assert steps == list(range(first + 1, shown["progress"]["steps"] + 1))
+        if not first:
+            self.stack.check_whole(shown["id"])
+
+
+def test_commands_in_any_order(stack, long, figures):
+    watch = Stopwatch()
+    examples, length = (10, 64) if long else (2, 12)
+    machine = type("Commands", (Commands,), {"stack": stack, "given": 0})
+    run_machine(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=length,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    figures.add(
+        scenario="commands in any order",
+        stack=stack.kind,
+        tried=machine.given,
+        survived=machine.given,
+        lost=0,
+        doubled=0,
+        seconds=watch.seconds,
+    )
+
+
+def test_cancels_pauses_and_resumes_at_random_moments(stack, long, seed, figures):
+    chance, client, watch, seconds = random.Random(seed), stack.client(), Stopwatch(), []
+    tries = 64 if long else 4
+    for number in range(tries):
+        job = client.submit(SPEC, steps=10**6, evaluate={"every": 10**4})
+        time.sleep(chance.random())
+        if number % 2:
+            go_on(client, job)
+            time.sleep(chance.random() / 2)
+        cancelled = Stopwatch()
+        client.http.post(f"/v1/jobs/{job}/cancel")
+        shown = client.get(f"/v1/jobs/{job}", wait=30)
+        while not shown["finished_at"]:
+            shown = client.get(f"/v1/jobs/{job}", wait=30)
+        seconds.append(cancelled.seconds)
+        assert shown["status"] == "cancelled"
+        stack.check_legal(job)
+    p50, p99 = percentile(seconds, 0.5), percentile(seconds, 0.99)
+    # Seen within half a second; an evaluation is broken off, and nothing is killed after 30 s.
+    assert p99 < 15
+    figures.add(
+        scenario="cancel at a random moment",
+        stack=stack.kind,
+        tried=tries,
+        survived=tries,
+        lost=0,
+        doubled=0,
+        seconds=watch.seconds,
+        note=f"to the final status: p50 {p50:.2f} s, p99 {p99:.2f} s",
+    )
+
+
+def go_on(client, job: str) -> None:
+    """Pause the job wherever it is, and have it go on; it makes a step that it had not made."""
+    after_step(client, job, 0)
+    wait_for(lambda: client.http.post(f"/v1/jobs/{job}/pause").status_code in (200, 202))
+    paused = client.wait(job, "paused")
+    assert paused["status"] == "paused", paused
+    assert client.http.post(f"/v1/jobs/{job}/resume").status_code == 202
+    after_step(client, job, paused["progress"]["step"] + 1)
+    resumed = timeline(client, job, "resumed")
+    assert not resumed or resumed[-1]["data"]["step"] == paused["progress"]["step"]

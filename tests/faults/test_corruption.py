@@ -1,0 +1,145 @@
+"""Files that are not what was written: a run never goes on from them, and no client gets them."""
+
+import random
+
+import pytest
+
+from tests.faults.runs import SPEC, Stopwatch, command, kept, outcome, path, pause, timeline
+from tests.services import wait_for
+
+pytestmark = pytest.mark.faults
+
+NEEDED = ("state.pt", "model.safetensors", "model-ema.safetensors")
+
+
+def flip(file, chance) -> None:
+    data = bytearray(file.read_bytes())
+    data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    file.write_bytes(data)
+
+
+def truncate(file, chance) -> None:
+    file.write_bytes(file.read_bytes()[: chance.randrange(file.stat().st_size)])
+
+
+def delete(file, _) -> None:
+    file.unlink()
+
+
+DAMAGE = {"file_damaged": (flip, truncate), "file_missing": (delete,)}
+CASES = [(damage, name) for damages in DAMAGE.values() for damage in damages for name in NEEDED]
+#: Each kind of damage and each file once.
+FEW = [(flip, "state.pt"), (truncate, "model.safetensors"), (delete, "model-ema.safetensors")]
+
+
+def more_checkpoints(stack, job: str, since: int) -> bool:
+    found = kept(stack, job)
+    return len(found) > 1 and found[1].row.step > since
+
+
+def test_a_damaged_checkpoint_is_passed_over(stack, reference, long, seed, figures):
+    chance, watch, client = random.Random(seed), Stopwatch(), stack.client()
+    cases = CASES * 3 if long else FEW
+    spec = {**SPEC, "steps": 1300 * len(cases) + 100}
+    expected = reference.of(spec)
+    job, since = client.submit(spec), 0
+    for damage, name in cases:
+        wait_for(lambda since=since: more_checkpoints(stack, job, since))
+        pause(client, job)
+        newest, before, *_ = kept(stack, job)
+        damage(path(stack, newest.needed[name]), chance)
+        command(client, job, "resume")
+        lines = wait_for(lambda newest=newest: told_of(client, job, newest.row.id))
+        assert damage in DAMAGE[lines[0]["data"]["message"]]
+        resumed = wait_for(lambda lines=lines: after(client, job, lines[0]))
+        assert resumed[0]["data"]["step"] == before.row.step
+        since = newest.row.step
+    assert client.wait(job)["status"] == "succeeded"
+    stack.check_whole(job)
+    assert outcome(stack, job) == expected
+    figures.add(
+        scenario="a file of the newest checkpoint is damaged",
+        stack=stack.kind,
+        tried=len(cases),
+        survived=len(cases),
+        lost=0,
+        doubled=0,
+        seconds=watch.seconds,
+    )
+
+
+def told_of(client, job: str, checkpoint: str):
+    return [line for line in timeline(client, job, "checkpoint_damaged") if line["data"]["id"] == checkpoint]
+
+
+def after(client, job: str, line):
+    return [each for each in timeline(client, job, "resumed") if each["seq"] > line["seq"]]
+
+
+def test_a_job_whose_checkpoints_are_all_damaged_begins_anew(stack, reference, long, seed, figures):
+    chance, watch, client = random.Random(seed), Stopwatch(), stack.client()
+    expected = reference.of(SPEC)
+    tries = 10 if long else 1
+    for _ in range(tries):
+        job = client.submit(SPEC)
+        wait_for(lambda job=job: len(kept(stack, job)) > 1)
+        pause(client, job)
+        found = kept(stack, job)
+        for each in found:
+            damage, name = chance.choice(CASES)
+            damage(path(stack, each.needed[name]), chance)
+        command(client, job, "resume")
+        assert client.wait(job)["status"] == "succeeded"
+        assert len(timeline(client, job, "checkpoint_damaged")) == len(found)
+        assert timeline(client, job, "resumed") == []
+        stack.check_whole(job)
+        assert outcome(stack, job) == expected
+    figures.add(
+        scenario="all checkpoints are damaged",
+        stack=stack.kind,
+        tried=tries,
+        survived=tries,
+        lost=0,
+        doubled=0,
+        seconds=watch.seconds,
+    )
+
+
+def test_a_file_that_was_cut_short_is_never_served_as_whole(stack, long, seed, figures):
+    chance, watch, client = random.Random(seed), Stopwatch(), stack.client()
+    job = client.run(SPEC, steps=20)["id"]
+    newest = kept(stack, job)[0]
+    (artifact,) = [
+        each for each in client.get(f"/v1/jobs/{job}/artifacts")["data"] if each["filename"] == "model.safetensors"
+    ]
+    content, file = f"/v1/artifacts/{artifact['id']}/content", path(stack, newest.files["model.safetensors"])
+    whole = file.read_bytes()
+    requests = [
+        ("GET", content, {}),
+        ("HEAD", content, {}),
+        ("GET", content, {"Range": "bytes=0-9"}),
+        ("GET", content, {"Range": "bytes=-9"}),
+        ("GET", f"/v1/jobs/{job}/model", {}),
+        ("HEAD", f"/v1/jobs/{job}/model", {}),
+    ]
+    lengths = [0, len(whole) - 1, *(chance.randrange(len(whole)) for _ in range(50 if long else 2))]
+    for length in lengths:
+        file.write_bytes(whole[:length])
+        answers = [client.http.request(verb, url, headers=headers) for verb, url, headers in requests]
+        assert [answer.status_code for answer in answers] == [410] * len(requests), length
+        assert answers[0].json()["code"] == "file_damaged"
+    flip(file, chance)
+    file.write_bytes(file.read_bytes().ljust(len(whole), b"\0"))
+    assert client.http.get(content).status_code == 410, "as long as it should be, and something else"
+    file.write_bytes(whole)
+    assert client.http.get(content).content == whole
+    tried = len(lengths) * len(requests)
+    figures.add(
+        scenario="a model file is cut short and asked for",
+        stack=stack.kind,
+        tried=tried,
+        survived=tried,
+        lost=0,
+        doubled=0,
+        seconds=watch.seconds,
+    )
