@@ -37,7 +37,7 @@ def fork(service: Service, once: Once, job_id: str, body: ForkIn) -> Response:
 
     def begin(session: Session, job: Job) -> tuple[JobSpec, Origin]:
         origin = origins.of_fork(session, job, str(body.checkpoint))
-        return _overridden(spec_of(job), body.overrides, origin.told["step"]), origin
+        return _overridden(_spec(job), body.overrides, origin.told["step"]), origin
 
     return _create(service, once, job_id, begin)
 
@@ -49,9 +49,16 @@ def reproduce(service: Service, once: Once, job_id: str) -> Response:
         NormlabError: there is no such job, or it has not succeeded.
         ProblemError: 409, its spec is not taken any more.
     """
-    return _create(
-        service, once, job_id, lambda session, job: (spec_of(job), origins.of_reproduction(session, job))
-    )
+
+    def begin(session: Session, job: Job) -> tuple[JobSpec, Origin]:
+        return _spec(job), origins.of_reproduction(session, job)
+
+    return _create(service, once, job_id, begin)
+
+
+def _spec(job: Job) -> JobSpec:
+    """The job's spec with the name and the labels that it has now."""
+    return spec_of(job).model_copy(update={"name": job.name, "labels": job.labels})
 
 
 def _create(
@@ -92,12 +99,12 @@ def _overridden(spec: JobSpec, overrides: Mapping[str, Any], step: int) -> JobSp
     if overrides.get("epochs") is not None:
         values["steps"] = None
     try:
-        changed = JobSpec.model_validate(_merged(values, overrides)).resolved()
+        changed = JobSpec.model_validate(_merged(values, overrides, is_part=False)).resolved()
     except ValidationError as error:
         raise _not_valid(error) from error
     _check_same_network(spec, changed)
     if (changed.steps or 0) <= step:
-        message = f"The checkpoint is of step {step}; there is nothing left to do."
+        message = f"The checkpoint is of step {step}, and so few steps leave nothing to do. Give more."
         _refuse("/overrides/steps", "no_steps_left", message, f"more than {step}")
     return changed
 
@@ -112,18 +119,20 @@ def _not_valid(error: ValidationError) -> ProblemError:
     return ProblemError(422, "invalid_spec", "With these overrides the spec is not valid", detail, errors=wrong)
 
 
-def _merged(target: Any, patch: Any) -> Any:
-    """A JSON merge patch: null takes a key away, which is here to take its default."""
+def _merged(target: Any, patch: Any, *, is_part: bool = True) -> Any:
+    """A JSON merge patch: null takes a key away, which is here to take its default.
+
+    A part of another name has other fields, so nothing of the old one stays; the job and its labels are no parts.
+    """
     if not isinstance(patch, Mapping):
         return patch
-    # A part of another name has other fields: nothing of the old one stays.
-    same = isinstance(target, Mapping) and patch.get("name", target.get("name")) == target.get("name")
-    merged = dict(target) if same else {}
+    old = target if isinstance(target, Mapping) else {}
+    merged = dict(old) if not is_part or patch.get("name", old.get("name")) == old.get("name") else {}
     for key, value in patch.items():
         if value is None:
             merged.pop(key, None)
         else:
-            merged[key] = _merged(merged.get(key), value)
+            merged[key] = _merged(merged.get(key), value, is_part=key != "labels")
     return merged
 
 

@@ -60,6 +60,13 @@ class StrictRoute(APIRoute):
 
 
 def _check_query(request: Request, known: list[str]) -> None:
+    times = Counter(name for name, _ in request.query_params.multi_items())
+    if repeated := [name for name, count in times.items() if count > 1]:
+        message = "This query parameter is given more than once."
+        errors = [
+            FieldError(pointer=f"?{name[:100]}", code="repeated_parameter", message=message) for name in repeated
+        ]
+        raise ProblemError(422, "invalid_query", "The query is not valid", message, errors=errors)
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         errors = [

@@ -1,4 +1,4 @@
-"""Checkpoints and their artifacts: committed under the fence, pruned to the newest few."""
+"""Checkpoints and their artifacts: committed under the fence, pruned to the newest few and the best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from psycopg.errors import IdleInTransactionSessionTimeout
 from sqlalchemy.orm import Session
 
 #: Seconds that a writer waits for SQLite's one write lock.
 SQLITE_BUSY_TIMEOUT = 30.0
+#: Seconds after which Postgres ends a transaction whose process does nothing: one that stands still, or whose
+#: machine is cut off, would keep the row of its job, and no other worker could take the job over.
+POSTGRES_IDLE_TIMEOUT = 30.0
 
 
 class Database:
@@ -22,7 +26,7 @@ class Database:
         if self.url.drivername == "postgres":
             self.url = self.url.set(drivername="postgresql")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = self._sqlite_engine() if self.is_sqlite else sa.create_engine(self.url, pool_pre_ping=True)
+        self.engine = self._sqlite_engine() if self.is_sqlite else self._postgres_engine()
         # One snapshot for all queries of a read; SQLite's transactions are so by nature.
         snapshot = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reads = self.engine.execution_options(**snapshot)
@@ -34,6 +38,12 @@ class Database:
         engine = sa.create_engine(self.url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT})
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _postgres_engine(self) -> sa.Engine:
+        engine = sa.create_engine(self.url, pool_pre_ping=True)
+        sa.event.listen(engine, "connect", _prepare_postgres)
+        sa.event.listen(engine, "handle_error", _after_an_idle_timeout)
         return engine
 
     @contextmanager
@@ -51,6 +61,20 @@ class Database:
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _prepare_postgres(connection: Any, _: Any) -> None:
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{POSTGRES_IDLE_TIMEOUT * 1000:.0f}ms'")
+    connection.commit()
+
+
+def _after_an_idle_timeout(context: sa.ExceptionContext) -> sa.exc.OperationalError | None:
+    # Like any lost connection: the driver counts it among the server's own faults, which are not tried again.
+    error = context.original_exception
+    if not isinstance(error, IdleInTransactionSessionTimeout):
+        return None
+    context.is_disconnect = True
+    return sa.exc.OperationalError(context.statement, context.parameters, error, connection_invalidated=True)
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -4,7 +4,6 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
 #: The newest jobs of a kind that its pace is taken from.
 NEWEST = 20
@@ -36,16 +35,23 @@ class Waiting:
     lasts: float | None
 
 
-def pace(recent: Iterable[tuple[Kind, float]]) -> Pace:
-    """The pace of jobs that have ended: kind and seconds per step of each, the newest first."""
-    by_kind: dict[Kind, list[float]] = {}
-    for kind, seconds in recent:
-        by_kind.setdefault(kind, []).append(seconds)
-    everything = [seconds for found in by_kind.values() for seconds in found]
+def pace(recent: Iterable[tuple[Kind, float, int]]) -> Pace:
+    """The pace of jobs: kind, seconds and steps of each, the newest first.
+
+    All steps of a kind by all their seconds, so that a long job says more than a short one, which mostly starts.
+    """
+    by_kind: dict[Kind, list[tuple[float, int]]] = {}
+    for kind, seconds, steps in recent:
+        by_kind.setdefault(kind, []).append((seconds, steps))
+    everything = [job for found in by_kind.values() for job in found]
     return Pace(
-        of_kind={kind: fmean(found[:NEWEST]) for kind, found in by_kind.items()},
-        of_all=fmean(everything) if everything else None,
+        of_kind={kind: _per_step(found[:NEWEST]) for kind, found in by_kind.items()},
+        of_all=_per_step(everything) if everything else None,
     )
+
+
+def _per_step(found: Sequence[tuple[float, int]]) -> float:
+    return sum(seconds for seconds, _ in found) / sum(steps for _, steps in found)
 
 
 def starts(slots: int, running: Sequence[float | None], queue: Sequence[Waiting]) -> list[float | None]:

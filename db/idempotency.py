@@ -29,7 +29,7 @@ class IdempotencyKeyReused(NormlabError):
 
     def __init__(self) -> None:
         super().__init__(
-            "An earlier request with this Idempotency-Key had another method, path or body. "
+            "An earlier request with this Idempotency-Key had another method, path, query or body. "
             "Send a key of its own with every new request."
         )
 

@@ -67,7 +67,7 @@ def create(
     session.flush()
     session.refresh(job)
     outbox.add(session, job.id)
-    events.add_status(session, job.id, 0, Status.QUEUED)
+    events.add_status(session, job.id, 0, Status.QUEUED, "submitted")
     for warning in warnings(spec):
         events.add(session, job.id, 0, "warning", **asdict(warning))
     return job

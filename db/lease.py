@@ -17,8 +17,8 @@ from db.guard import guarded_update
 from db.status import FINAL, LIVE, FailureCode, Status, sources
 from db.tables import Attempt, Job
 
-#: Seconds, where a spec names none.
-LONGEST_RUNTIME = 86_400
+#: Seconds that the jobs of a version without `max_runtime_seconds` get.
+DEFAULT_RUNTIME = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Failure:
 
 
 def is_due(session: Session) -> bool:
-    """Whether there is a job to claim; cheap enough to ask every few seconds."""
+    """Whether there is a job to claim; cheap enough to ask every second."""
     return session.scalar(_claimable()) is not None
 
 
@@ -66,7 +66,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Hold | None:
     # Where it starts is known once its checkpoint has been read: until then nothing of the others is superseded.
     session.add(Attempt(job_id=hold.job_id, number=hold.attempt, worker=worker, start_step=None, started_at=now()))
     outbox.remove(session, hold.job_id)
-    events.add_status(session, hold.job_id, hold.attempt, Status.STARTING, worker=worker)
+    events.add_status(session, hold.job_id, hold.attempt, Status.STARTING, "claimed", worker=worker)
     return hold
 
 
@@ -83,7 +83,7 @@ def max_runtime(session: Session, hold: Hold) -> float:
     """Seconds that all attempts of the job may take together."""
     resolved = session.execute(select(Job.resolved).where(Job.id == hold.job_id)).scalar_one()
     # A job of an older version may have been queued without a limit.
-    return float(resolved.get("max_runtime_seconds", LONGEST_RUNTIME))
+    return float(resolved.get("max_runtime_seconds", DEFAULT_RUNTIME))
 
 
 def runtime_left(session: Session, hold: Hold) -> float:
@@ -158,7 +158,7 @@ def begin(session: Session, hold: Hold) -> None:
     record(session, hold, first_step_at=func.coalesce(Job.first_step_at, now()))
     _of_attempt(session, hold, first_step_at=now())
     if _change(session, hold, (Status.STARTING,), {"status": Status.RUNNING}):
-        events.add_status(session, hold.job_id, hold.attempt, Status.RUNNING)
+        events.add_status(session, hold.job_id, hold.attempt, Status.RUNNING, "first_step")
 
 
 def succeed(session: Session, hold: Hold, reason: str = "completed") -> None:
@@ -177,7 +177,7 @@ def paused(session: Session, hold: Hold) -> None:
 
 
 def fail(session: Session, hold: Hold, failure: Failure) -> None:
-    """The job cannot be completed, and trying again would only repeat it."""
+    """The job cannot be completed: trying again would only repeat it, or all tries are used up."""
     leave(
         session,
         hold,
@@ -201,13 +201,16 @@ def release(session: Session, hold: Hold) -> None:
         requeue(session, hold, "released")
 
 
-def honour(session: Session, hold: Hold) -> bool:
-    """End a job that a client wants cancelled or paused and whose trainer is gone; false if none wants that."""
+def honour(session: Session, hold: Hold, **more: Any) -> bool:
+    """End a job that a client wants cancelled or paused and whose trainer is gone; false if none wants that.
+
+    `more` goes to the timeline, as what has become of the trainer.
+    """
     wanted = status(session, hold)
     if wanted is Status.CANCELLING:
-        cancelled(session, hold)
+        leave(session, hold, Status.CANCELLED, "cancelled", more)
     elif wanted is Status.PAUSING:
-        paused(session, hold)
+        leave(session, hold, Status.PAUSED, "paused", more)
     else:
         return False
     return True
@@ -226,8 +229,10 @@ def requeue(session: Session, hold: Hold, reason: str, delay_seconds: float = 0.
     _close(session, hold, Status.QUEUED, reason, **more)
 
 
-def leave(session: Session, hold: Hold, to: Status, reason: str, **values: Any) -> None:
-    """End the attempt with the job in a state that no worker holds.
+def leave(
+    session: Session, hold: Hold, to: Status, reason: str, told: dict[str, Any] | None = None, **values: Any
+) -> None:
+    """End the attempt with the job in a state that no worker holds; `told` goes to the timeline.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
@@ -236,7 +241,7 @@ def leave(session: Session, hold: Hold, to: Status, reason: str, **values: Any) 
     changed = {"status": to, "lease_expires": None, "reason": reason, **ended, **values}
     if not _change(session, hold, _live_sources(to), changed):
         raise AttemptSuperseded(hold.job_id, hold.attempt)
-    _close(session, hold, to, reason)
+    _close(session, hold, to, reason, **(told or {}))
 
 
 def _close(session: Session, hold: Hold, status: Status, reason: str, **more: Any) -> None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, Row, case, func, select
 from sqlalchemy.orm import Session
 
 from db import estimates, workers
 from db.base import now
 from db.estimates import Kind, Pace, Waiting
+from db.origins import FORK
 from db.status import LIVE, Status
 from db.tables import Job
 
@@ -66,10 +67,11 @@ def standing(session: Session, limit: int = LONGEST) -> list[QueuedJob]:
     rows = session.execute(query).all()
     if not rows:
         return []
-    lately = pace(session)
-    queue = [_waiting(row, lately) for row in rows]
     ready = _ready(session)
-    running = [_seconds_left(job, lately) for job in _held_by(session, ready)]
+    held = _held_by(session, ready)
+    lately = pace(session, held)
+    queue = [_waiting(row, lately) for row in rows]
+    running = [_seconds_left(job, lately) for job in held]
     found = estimates.starts(sum(ready.values()), running, queue)
     return [
         _line(row, Place(position=position, estimated_start_seconds=start))
@@ -100,23 +102,36 @@ def counts(session: Session) -> Counts:
     return Counts(queued=queued, running=sum(by_status.values()), slots=sum(_ready(session).values()))
 
 
-def pace(session: Session) -> Pace:
-    """How fast jobs were lately."""
-    query = (
-        select(Job.architecture, Job.dataset, Job.spent_seconds / Job.step)
-        .where(Job.status == Status.SUCCEEDED, Job.step > 0, Job.spent_seconds > 0)
+def pace(session: Session, running: Iterable[Job] = ()) -> Pace:
+    """How fast jobs are, and were lately."""
+    # A fork has made the steps after its checkpoint.
+    began = case((Job.origin["kind"].as_string() == FORK, Job.origin["step"].as_integer()), else_=0)
+    made = Job.step - began
+    ended = (
+        select(Job.architecture, Job.dataset, Job.spent_seconds, made)
+        .where(Job.status == Status.SUCCEEDED, Job.spent_seconds > 0, made > 0)
         .order_by(Job.id.desc())
         .limit(RECENT)
     )
-    return estimates.pace(((row[0], row[1]), row[2]) for row in session.execute(query))
+    now_running = ((_kind(job), _seconds_taken(job), job.step) for job in running if job.step)
+    known = [(kind, seconds, steps) for kind, seconds, steps in now_running if seconds is not None]
+    return estimates.pace([*known, *(((row[0], row[1]), row[2], row[3]) for row in session.execute(ended))])
+
+
+def _seconds_taken(job: Job) -> float | None:
+    """What the job has taken for its steps at the speed that it has."""
+    return None if not job.samples_per_second else job.step * _step_samples(job) / job.samples_per_second
+
+
+def _step_samples(job: Job) -> int:
+    return int(job.resolved["batch_size"] * job.resolved["optimizer"].get("accumulate", 1))
 
 
 def eta_seconds(job: Job) -> float | None:
     """What a job still needs at the speed that it has; none where it has not told yet."""
     if not job.samples_per_second:
         return None
-    samples = job.resolved["batch_size"] * job.resolved["optimizer"].get("accumulate", 1)
-    return float((job.steps - job.step) * samples / job.samples_per_second)
+    return float((job.steps - job.step) * _step_samples(job) / job.samples_per_second)
 
 
 def _waiting(row: Row[*tuple[Any, ...]], lately: Pace) -> Waiting:

@@ -71,7 +71,7 @@ def give_up_or_retry(session: Session, hold: Hold, failure: Failure, retries: Re
         lease.fail(session, hold, failure)
         return
     lease.record(session, hold, lost_attempts=Job.lost_attempts + 1)
-    if lease.honour(session, hold):
+    if lease.honour(session, hold, message=failure.message):
         return
     tries = session.execute(select(Job.lost_attempts).where(Job.id == hold.job_id)).scalar_one()
     if again:

@@ -16,7 +16,7 @@ class IdempotencyKey(Base):
     __tablename__ = "idempotency_keys"
 
     key: Mapped[str] = mapped_column(primary_key=True)
-    #: Over method, path and body.
+    #: Over method, path, query and body.
     request_sha256: Mapped[str] = mapped_column(sa.String(64))
     status: Mapped[int]
     location: Mapped[str]

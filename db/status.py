@@ -68,6 +68,15 @@ REPEATS = frozenset(
 )
 
 
+#: Of these, what a person may mend: data that were missing, time that was too short.
+MENDABLE = frozenset({FailureCode.DATA_ERROR, FailureCode.MAX_RUNTIME})
+
+
+def is_retryable(code: FailureCode) -> bool:
+    """Whether another try of the same job may end otherwise."""
+    return code not in REPEATS or code in MENDABLE
+
+
 class ArtifactStatus(StrEnum):
     """Whether a file is there: work after a job makes it later than its row."""
 

@@ -64,7 +64,7 @@ class Job(Base):
     dataset: Mapped[str]
     #: The fencing token: a write of an earlier attempt finds no row.
     attempt: Mapped[int]
-    #: Those that ended without a word since the last checkpoint.
+    #: Those that have failed since the last checkpoint.
     lost_attempts: Mapped[int]
     worker: Mapped[str | None]
     lease_expires: Mapped[datetime | None]
@@ -186,8 +186,8 @@ class Checkpoint(Base):
     state_key: Mapped[str]
     state_sha256: Mapped[str] = mapped_column(sa.String(64))
     size_bytes: Mapped[int] = mapped_column(sa.BigInteger)
-    #: What the job shows as of this step: {metric: {"value": ..., "step": ...}}
     epoch: Mapped[int] = mapped_column(sa.BigInteger)
+    #: What the job shows as of this step: {metric: {"value": ..., "step": ...}}
     latest: Mapped[dict[str, Any]]
     best: Mapped[dict[str, Any]]
     #: Value of the metric by which the job selects, where the step was evaluated and it is a number.

@@ -30,9 +30,12 @@ class Orders:
             os._exit(1)
 
 
-def prepare(settings: WorkerSettings) -> None:
-    """Decode the data set that comes with the service, so that the first job does not wait for it."""
-    importlib.import_module("worker.run").prepare(settings)
+def prepare(settings: WorkerSettings, pipe: Connection) -> None:
+    """Decode the data set that comes with the service, so that the first job does not wait for it.
+
+    Sends the kind of device that jobs run on.
+    """
+    pipe.send(importlib.import_module("worker.run").prepare(settings))
 
 
 def main(settings: WorkerSettings, hold: Hold, pipe: Connection, output: OutputEnds) -> None:

@@ -76,6 +76,12 @@ class EarlyStopping:
         elif self._patience is not None and self._without_improvement >= self._patience:
             self.reason = "patience"
 
+    def told(self) -> dict[str, Any] | None:
+        """For the timeline: why the run stops, and the best value that it has seen; None where it does not."""
+        if self.reason is None:
+            return None
+        return {"reason": self.reason, "metric": self._metric, "best": self._best.value}
+
     def _reached(self, value: float) -> bool:
         # An infinity is no score, however far beyond the target.
         return self._target is not None and math.isfinite(value) and self._sign * (value - self._target) >= 0

@@ -1,6 +1,7 @@
 """What keeps things moving whatever was lost: lapsed leases taken back, messages sent again, leftovers removed."""
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -32,7 +33,8 @@ class Housekeeping:
         self._store = Store(settings.store_url)
         self._dispatcher = dispatcher
         self._supervisor = supervisor
-        self._cleaned_at = time.monotonic()
+        # Not all workers at once, and also one that never lives for an hour.
+        self._clean_at = time.monotonic() + random.uniform(0, CLEANING_INTERVAL)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="housekeeping", daemon=True)
 
@@ -66,7 +68,11 @@ class Housekeeping:
         status = WorkerStatus.DRAINING if draining else WorkerStatus.READY
         with self._database.write() as session:
             workers.report(
-                session, self._supervisor.name, slots=self._settings.concurrency, status=status, device=None
+                session,
+                self._supervisor.name,
+                slots=self._settings.concurrency,
+                status=status,
+                device=self._supervisor.device,
             )
 
     def _sweep(self) -> None:
@@ -80,9 +86,9 @@ class Housekeeping:
         self._dispatcher.send_due(also_lost=self._supervisor.has_free_slot())
 
     def _clean(self) -> None:
-        if time.monotonic() - self._cleaned_at < CLEANING_INTERVAL:
+        if time.monotonic() < self._clean_at:
             return
-        self._cleaned_at = time.monotonic()
+        self._clean_at = time.monotonic() + CLEANING_INTERVAL
         with self._database.write() as session:
             idempotency.purge(session)
             workers.purge(session)

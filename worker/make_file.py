@@ -4,6 +4,7 @@ import io
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from sqlalchemy.orm import Session
 from db import afterwork, checkpoints, jobs, recalibrations
 from db.afterwork import WorkHold
 from db.engine import Database
-from db.errors import FileDamaged, FileMissing, WorkSuperseded
+from db.errors import FileDamaged, FileMissing, StorageFailed, StorageFull, WorkSuperseded
 from db.logs import set_up_logging
 from db.settings import WorkerSettings
 from db.spec.job import JobSpec
@@ -71,6 +72,8 @@ def _make(
         result = made.result | {"seconds": time.monotonic() - started}
     except Exception as error:
         failure = explain(error)
+        if isinstance(error, StorageFull | StorageFailed):
+            failure = replace(failure, hint="Make room in the store, or mend it, then ask for the file again.")
         if failure.code is FailureCode.INTERNAL_ERROR:
             log.exception("Job %s: artifact %s could not be made.", job.id, artifact.id)
         return lambda session, hold: afterwork.fail(session, hold, failure)

@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -24,7 +25,6 @@ from worker.conclusion import End, with_diagnosis
 from worker.data import cache
 from worker.data.cache import CachedData
 from worker.device import choose_device, describe
-from worker.early_stopping import StopReason
 from worker.errors import TrainingError
 from worker.patience import patiently
 from worker.reporter import DatabaseReporter
@@ -80,15 +80,15 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
             log.exception("Job %s failed.", hold.job_id)
         return with_diagnosis(database, hold, failure, settings.retries)
     if stop is None:  # an order that came after the last step came too late
-        early = None if run.stopping is None else run.stopping.reason
+        early = None if run.stopping is None else run.stopping.told()
         return with_diagnosis(database, hold, partial(completed, early=early), settings.retries)
     return stopped(database, hold, stop, spec, settings.retries)
 
 
-def completed(session: Session, hold: Hold, early: StopReason | None) -> None:
+def completed(session: Session, hold: Hold, early: dict[str, Any] | None) -> None:
     """The job has reached its end; `early` says why if that came before the last step."""
     if early is not None:
-        events.add(session, hold.job_id, hold.attempt, "early_stopping", reason=early)
+        events.add(session, hold.job_id, hold.attempt, "early_stopping", **early)
     origins.compare(session, hold)
     lease.succeed(session, hold, "completed" if early is None else "early_stopped")
 
@@ -115,9 +115,10 @@ def load_data(settings: WorkerSettings, info: DatasetInfo, binarize: bool = Fals
     return cache.load(info, binarize=binarize, data_dir=settings.data_folder, cache=settings.cache)
 
 
-def prepare(settings: WorkerSettings) -> None:
-    """Decode the bundled data set into the cache."""
+def prepare(settings: WorkerSettings) -> str:
+    """Decode the bundled data set into the cache; returns the kind of device that jobs run on."""
     load_data(settings, DATASETS[DatasetName.DIGITS])
+    return choose_device("auto").type
 
 
 def explain(error: Exception) -> Failure:

@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -41,14 +42,21 @@ class Supervisor:
         self._context.set_forkserver_preload(["worker.preload"])
         # Two workers of one host may get the same process id, one after the other.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{int(clock())}"
+        #: What jobs with device `auto` run on; None until it is known.
+        self.device: str | None = None
         self.draining = threading.Event()
         self._slots = threading.BoundedSemaphore(settings.concurrency)
 
     def warm_up(self) -> None:
         """Start the fork server, wait until torch is loaded in it, and prepare what the first job needs."""
-        process = self._context.Process(target=child.prepare, args=(self._settings,))
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=child.prepare, args=(self._settings, theirs))
         process.start()
+        theirs.close()
+        with suppress(EOFError):  # it could not say; each job finds out by itself
+            self.device = ours.recv()
         process.join()
+        ours.close()
 
     def has_free_slot(self) -> bool:
         """Whether fewer jobs run than may."""

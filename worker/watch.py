@@ -24,6 +24,8 @@ POLL_SECONDS = 0.5
 PAUSE_GRACE = 10
 #: The same for a cancel of a trainer that has not made a step: it has nothing to keep.
 IDLE_GRACE_SECONDS = 1.0
+#: The same where another attempt holds the job: it finds out by itself, and removes the files that it was writing.
+LOST_GRACE_SECONDS = 5.0
 
 
 def clock() -> float:
@@ -65,6 +67,7 @@ class Watch:
                 status = self._status(beat=now - beaten >= self._lease_seconds / 6)
             except AttemptSuperseded:
                 log.warning("Job %s: another attempt holds it.", self._hold.job_id)
+                wait([self._process.sentinel], LOST_GRACE_SECONDS)
                 return
             except AWAY as error:
                 log.warning("Job %s: the database does not answer: %s", self._hold.job_id, error.orig)

@@ -26,7 +26,8 @@ def get_artifact(artifact_id: ArtifactId, service: ServiceDep) -> ArtifactOut:
         return ArtifactOut.model_validate(checkpoints.artifact(session, artifact_id))
 
 
-@router.api_route("/artifacts/{artifact_id}/content", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/artifacts/{artifact_id}/content", include_in_schema=False)
+@router.get("/artifacts/{artifact_id}/content", response_class=Response)
 def read_artifact(artifact_id: ArtifactId, request: Request, service: ServiceDep) -> Response:
     """The bytes of a file, whole or by `Range`; the ETag is the sha256."""
     with service.database.read() as session:
@@ -34,7 +35,8 @@ def read_artifact(artifact_id: ArtifactId, request: Request, service: ServiceDep
     return answer(request, artifact, service.store, immutable=True)
 
 
-@router.api_route("/jobs/{job_id}/model", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/jobs/{job_id}/model", include_in_schema=False)
+@router.get("/jobs/{job_id}/model", response_class=Response)
 def read_model(
     job_id: JobId,
     request: Request,

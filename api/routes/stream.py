@@ -51,7 +51,7 @@ async def stream_events(
     job_id: JobId,
     service: ServiceDep,
     after: Annotated[int, Query(ge=0, le=LAST_SEQ, description="The `seq` of the last line read.")] = 0,
-    last_event_id: Annotated[str | None, Header(description="As `after`, of which it takes precedence.")] = None,
+    last_event_id: Annotated[str | None, Header(description="As `after`, and goes before it.")] = None,
 ) -> Response:
     """The job's timeline from `after` on, as server-sent events, until the job has ended.
 

@@ -9,18 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from db.checkpoints import by_score
 from db.queue import Place, eta_seconds
-from db.status import ArtifactSource, ArtifactStatus, FailureCode, Status
+from db.status import ArtifactSource, ArtifactStatus, FailureCode, Status, is_retryable
 from db.tables import Artifact, Attempt, Checkpoint, Event, Job
-
-#: Failures that another try of the same job may not meet again.
-RETRYABLE = {
-    FailureCode.WORKER_LOST,
-    FailureCode.DEVICE_UNAVAILABLE,
-    FailureCode.STORAGE_FULL,
-    FailureCode.DATA_ERROR,
-    # A retry has all its time anew.
-    FailureCode.MAX_RUNTIME,
-}
 
 
 class Point(BaseModel):
@@ -139,7 +129,7 @@ def _failure(job: Job) -> FailureOut | None:
         message=job.failure_message,
         hint=job.failure_hint,
         step=job.failure_step,
-        retryable=job.failure_code in RETRYABLE,
+        retryable=is_retryable(job.failure_code),
     )
 
 

@@ -20,8 +20,8 @@ from typing import Any
 import httpx2
 import torch
 
-from docs.results.faults import FAULTS, Fault
 from docs.results.planted import Workshop
+from docs.results.planted_faults import FAULTS, Fault
 
 SEEDS = (0, 1, 2)
 LEAST_FOUND = 12

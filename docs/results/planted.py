@@ -13,7 +13,7 @@ from db.migrate import upgrade
 from db.settings import WorkerSettings
 from db.spec.job import JobSpec
 from db.store import Store
-from docs.results.faults import Fault, Spec
+from docs.results.planted_faults import Fault, Spec
 from worker.assembly import make_run
 from worker.conclusion import End, with_diagnosis
 from worker.data.cache import CachedData

@@ -6,10 +6,12 @@ import threading
 import pytest
 import sqlalchemy as sa
 
+from db import migrate
 from db.base import now
 from db.engine import Database
 from db.tables import Job
 from tests.db.support import crashing, job_of, new_job
+from worker.patience import AWAY
 
 
 def names(session) -> list[str | None]:
@@ -99,6 +101,24 @@ def test_foreign_keys_and_the_write_ahead_log_are_on(tmp_path):
         assert session.scalar(sa.text("PRAGMA foreign_keys")) == 1
         assert session.scalar(sa.text("PRAGMA journal_mode")) == "wal"
     database.dispose()
+
+
+def test_a_transaction_of_a_process_that_stands_still_gives_its_rows_back(postgres_schemas, monkeypatch):
+    monkeypatch.setattr("db.engine.POSTGRES_IDLE_TIMEOUT", 0.2)
+    database = postgres_schemas()
+    migrate.upgrade(database)
+    job_id = new_job(database, name="before")
+
+    def late() -> None:
+        with database.write() as asleep:
+            asleep.execute(sa.update(Job).values(name="late"))
+            with database.write() as other:  # waits for the row
+                other.execute(sa.update(Job).values(name="other"))
+            asleep.execute(sa.update(Job).values(name="later"))
+
+    with pytest.raises(AWAY):
+        late()
+    assert job_of(database, job_id).name == "other"
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

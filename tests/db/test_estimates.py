@@ -65,9 +65,10 @@ def test_a_slot_more_or_a_job_less_delays_nobody(slots, running, lasts, another)
 
 
 def test_the_pace_is_that_of_the_newest_jobs_of_the_kind_or_of_all():
-    found = pace([(KIND, 1.0)] * NEWEST + [(KIND, 99.0), (OTHER, 3.0)])
+    found = pace([(KIND, 10.0, 10)] * NEWEST + [(KIND, 990.0, 10), (OTHER, 3.0, 1)])
     assert found.of_kind == {KIND: 1.0, OTHER: 3.0}
     assert found.seconds(KIND, 10) == 10
-    assert found.seconds(("vgg", "cifar10"), 2) == pytest.approx(2 * (NEWEST + 99 + 3) / (NEWEST + 2))
+    seconds, steps = 10 * NEWEST + 990 + 3, 10 * NEWEST + 10 + 1
+    assert found.seconds(("vgg", "cifar10"), 2) == pytest.approx(2 * seconds / steps)
     assert Pace().seconds(KIND, 10) is None
     assert pace([]) == Pace()

@@ -155,8 +155,8 @@ def test_a_trainer_that_does_not_stop_is_killed(tmp_path):
         begun(client, job_id)
         trainer = busiest_below(service.process.pid)
         os.kill(trainer, signal.SIGSTOP)
-        # It may have been frozen with SQLite's one write lock: then this is a 503, and the trainer is killed because
-        # the lease cannot be kept.
+        # It may have been frozen with SQLite's one write lock: then this is a 503, and the trainer is killed
+        # because the lease cannot be kept.
         wait_for(lambda: http.post(f"/v1/jobs/{job_id}/cancel").status_code in (200, 202), timeout=120)
         assert client.wait(job_id)["status"] == "cancelled"
         wait_for(lambda: trainer not in {pid for pid, _ in processes()}, timeout=5)

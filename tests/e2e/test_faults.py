@@ -2,7 +2,7 @@
 
 import pytest
 
-from docs.results.faults import FAULTS
+from docs.results.planted_faults import FAULTS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("service", ["embedded"], indirect=True)]
 

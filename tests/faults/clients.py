@@ -10,11 +10,15 @@ import httpx2
 #: Seconds between tries.
 TRY_EVERY = 0.3
 
+Spec = dict[str, Any]
+
 
 class PatientClient(threading.Thread):
     """Submits jobs one after the other, each until it has its id; notes every answer that is none of these."""
 
-    def __init__(self, url: str, spec_of: Callable[[int], dict[str, Any]], jobs: int, every_seconds: float) -> None:
+    def __init__(
+        self, url: str, spec_of: Callable[[int], dict[str, Any]], jobs: int, every_seconds: float
+    ) -> None:
         super().__init__(name="client", daemon=True)
         self._url, self._spec_of, self._jobs, self._every = url, spec_of, jobs, every_seconds
         #: Ids by number of the job; tries that came to nothing; answers that no client should see.
@@ -40,7 +44,7 @@ class PatientClient(threading.Thread):
             time.sleep(TRY_EVERY)
 
 
-def post(url: str, spec: dict[str, Any], key: str, timeout: float = 30) -> httpx2.Response | None:
+def post(url: str, spec: Spec, key: str, timeout: float = 30) -> httpx2.Response | None:
     """Submit a job; none if there was no answer."""
     try:
         return httpx2.post(f"{url}/v1/jobs", json=spec, headers={"Idempotency-Key": key}, timeout=timeout)

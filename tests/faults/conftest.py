@@ -49,6 +49,7 @@ def shared_stack(stack_kind, tmp_path_factory):
     """For the tests whose faults are over when they end."""
     with installed(stack_kind, tmp_path_factory.mktemp(f"faults-{stack_kind}")) as stack:
         stack.start_api()
+        stack.start_worker()
         yield stack
 
 

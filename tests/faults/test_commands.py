@@ -30,6 +30,8 @@ NEW = {"cancel": {"cancelled", "cancelling"}, "pause": {"pausing"}, "resume": {"
 BEFORE = {"cancel": {"cancelled", "cancelling"}, "pause": {"pausing", "paused"}}
 REQUEUED = {"queued", "starting", "running"}
 STUCK_SECONDS = 60
+#: Between commands, in seconds.
+MOMENTS = st.sampled_from([0.05, 0.2, 0.6])
 
 
 def check_refusal(answer, allowed) -> None:
@@ -69,8 +71,13 @@ class Commands(RuleBasedStateMachine):
         self.mine.add(job)
         return job
 
-    @rule(job=jobs, name=st.sampled_from(list(ALLOWED)))
-    def command(self, job, name):
+    @rule(job=jobs, orders=st.lists(st.tuples(st.sampled_from(list(ALLOWED)), MOMENTS), min_size=3, max_size=6))
+    def command_it(self, job, orders):
+        for name, seconds in orders:
+            time.sleep(seconds)
+            self.command(job, name)
+
+    def command(self, job: str, name: str) -> None:
         type(self).given += 1
         answer = self.client.http.post(f"/v1/jobs/{job}/{name}")
         if job in self.deleted:
@@ -104,7 +111,7 @@ class Commands(RuleBasedStateMachine):
         else:
             check_refusal(answer, FINAL)
 
-    @rule(seconds=st.sampled_from([0.05, 0.2, 0.6]))
+    @rule(seconds=MOMENTS)
     def wait(self, seconds):
         time.sleep(seconds)
 
@@ -146,7 +153,8 @@ class Commands(RuleBasedStateMachine):
 
 def test_commands_in_any_order(stack, long, figures):
     watch = Stopwatch()
-    examples, length = (10, 64) if long else (2, 12)
+    # The first examples of Hypothesis are its simplest: hardly a command.
+    examples, length = (12, 64) if long else (5, 16)
     machine = type("Commands", (Commands,), {"stack": stack, "given": 0})
     run_machine(
         machine,
@@ -157,6 +165,7 @@ def test_commands_in_any_order(stack, long, figures):
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert machine.given >= examples, "too few to show anything"
     figures.add(
         scenario="commands in any order",
         stack=stack.kind,

@@ -67,7 +67,7 @@ class Killer:
         self.hits[self.left_behind(before)] += 1
 
     def files(self) -> set[Path]:
-        return {path for path in self.folder.glob("*/*/*")}
+        return set(self.folder.glob("*/*/*"))
 
     def has_come(self, moment: str, before: set[Path]) -> bool:
         new = {path.name for path in self.files() - before}

@@ -79,7 +79,9 @@ def _check_metrics(client: Client, job: str, shown: dict[str, Any]) -> None:
 def _check_chunks(database: Database, job: str, last: int) -> None:
     """The rows themselves: those that each attempt wrote are in order, and those that count meet without a gap."""
     with database.read() as session:
-        starts = dict(session.execute(select(Attempt.number, Attempt.start_step).where(Attempt.job_id == job)).all())
+        starts = dict(
+            session.execute(select(Attempt.number, Attempt.start_step).where(Attempt.job_id == job)).all()
+        )
         query = select(Chunk.kind, Chunk.stream, Chunk.attempt, Chunk.number, Chunk.rows, Chunk.step_values)
         rows = session.execute(query.where(Chunk.job_id == job).order_by(*query.selected_columns[:4])).all()
         assert _steps_that_count(session, job) == list(range(1, last + 1)), job

@@ -2,8 +2,8 @@
 
 import pytest
 
-from docs.results.faults import FAULTS
 from docs.results.planted import Workshop
+from docs.results.planted_faults import FAULTS
 
 
 @pytest.fixture(scope="module")
