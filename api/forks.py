@@ -15,7 +15,7 @@ from api.schemas.forks import ForkIn
 from api.schemas.jobs import JobOut
 from api.stored import spec_of
 from api.validation import field_errors
-from db import jobs, origins
+from db import jobs, leftovers, origins
 from db.errors import FileMissing
 from db.ids import new_id
 from db.origins import Origin
@@ -81,8 +81,8 @@ def _create(
         )
         return answer
     finally:
-        if answer is None or is_replay(answer):  # no row names the copies
-            service.store.delete(origins.keys(origin))
+        if answer is None or is_replay(answer):
+            leftovers.remove(service.database, service.store, origins.keys(origin))
 
 
 def _copied(service: Service, origin: Origin, job_id: str) -> Origin:
@@ -98,15 +98,26 @@ def _overridden(spec: JobSpec, overrides: Mapping[str, Any], step: int) -> JobSp
     values = spec.to_json()
     if overrides.get("epochs") is not None:
         values["steps"] = None
-    try:
-        changed = JobSpec.model_validate(_merged(values, overrides, is_part=False)).resolved()
-    except ValidationError as error:
-        raise _not_valid(error) from error
+    changed = _valid(_merged(values, overrides, is_part=False)).resolved()
     _check_same_network(spec, changed)
     if (changed.steps or 0) <= step:
         message = f"The checkpoint is of step {step}, and so few steps leave nothing to do. Give more."
         _refuse("/overrides/steps", "no_steps_left", message, f"more than {step}")
+    if changed.scheduler is not None and _schedule(changed) != _schedule(spec):  # over the steps that are left
+        _valid(changed.to_json() | {"steps": (changed.steps or 0) - step})
     return changed
+
+
+def _schedule(spec: JobSpec) -> tuple[object, ...]:
+    """What decides whether a schedule goes on or begins anew."""
+    return spec.scheduler, spec.optimizer, spec.precision, spec.steps
+
+
+def _valid(values: Any) -> JobSpec:
+    try:
+        return JobSpec.model_validate(values)
+    except ValidationError as error:
+        raise _not_valid(error) from error
 
 
 def _not_valid(error: ValidationError) -> ProblemError:

@@ -3,34 +3,52 @@
 import difflib
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 
 
 class FieldError(BaseModel):
-    """One wrong field. `pointer` is a JSON pointer into the body, `?name` a query parameter, `Name` a header."""
+    """One wrong field."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     pointer: str
+    """A JSON pointer into the body (RFC 6901), `?name` for a query parameter, `Name` for a header."""
     code: str
+    """What is wrong with it, for programs."""
     message: str
+    """The same in words."""
     allowed: Any = None
+    """What is taken there: a list or a range in words; left out where that cannot be said."""
     suggestion: str | None = None
+    """What was probably meant; left out where nothing is near."""
 
 
 class Problem(BaseModel):
     """The body of every answer that is an error (RFC 9457)."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     type: str
+    """`urn:normlab:problem:` and the code."""
     title: str
+    """The kind of problem in words."""
     status: int
+    """The HTTP status of the answer."""
     code: str
+    """The kind of problem, for programs."""
     detail: str
+    """What is wrong this time, in words."""
     instance: str
+    """Path of the request."""
     request_id: str
+    """As the header `X-Request-ID`; the service's log has it too."""
     errors: list[FieldError] = []
+    """The fields that are wrong; left out or empty where it is not a matter of fields."""
     allowed: list[str] | None = None
+    """Of a refused command: the states in which it is taken. Left out otherwise."""
 
 
 class ProblemError(Exception):

@@ -7,10 +7,10 @@ from api.deps import Service
 from api.idempotency import Once, is_replay
 from api.inputs import read_inputs, to_file
 from api.problems import FieldError, ProblemError
-from api.schemas.jobs import ArtifactOut
+from api.schemas.artifacts import ArtifactOut
 from api.schemas.recalibrations import RecalibrationIn
 from api.stored import spec_of
-from db import jobs, recalibrations
+from db import jobs, leftovers, recalibrations
 from db.ids import new_id
 from db.recalibrations import ClientInputs
 from db.spec.job import JobSpec
@@ -45,8 +45,8 @@ def order(service: Service, once: Once, job_id: str, body: RecalibrationIn) -> R
         answer = once.create(service.database, make, at="/v1/artifacts", status=202)
         return answer
     finally:
-        if inputs is not None and (answer is None or is_replay(answer)):  # no row names them
-            service.store.delete([inputs.key])
+        if inputs is not None and (answer is None or is_replay(answer)):
+            leftovers.remove(service.database, service.store, [inputs.key])
 
 
 def _check_batch(batch_size: int | None, spec: JobSpec) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from db import events, lease
 from db.base import now
 from db.errors import ArtifactFailed, ArtifactPending, NoAveragedWeights, NoModelYet, NotFound
+from db.events import EventType
 from db.ids import is_id, new_id
 from db.lease import Hold
 from db.status import ArtifactSource, ArtifactStatus
@@ -66,7 +67,7 @@ def commit(session: Session, hold: Hold, saved: Saved) -> str:
     if known is not None:
         return known
     checkpoint_id = add(session, hold, saved)
-    events.add(session, hold.job_id, hold.attempt, "checkpoint", step=saved.step, id=checkpoint_id)
+    events.add(session, hold.job_id, hold.attempt, EventType.CHECKPOINT, step=saved.step, id=checkpoint_id)
     return checkpoint_id
 
 
@@ -84,6 +85,7 @@ def add(session: Session, hold: Hold, saved: Saved) -> str:
         latest=saved.latest,
         best=saved.best,
         score=saved.score,
+        is_resumable=True,
         created_at=now(),
     )
     session.add(checkpoint)
@@ -116,7 +118,7 @@ def _artifact(checkpoint: Checkpoint, file: ModelFile) -> Artifact:
 def prune(session: Session, hold: Hold, keep_last: int, keep_best: int) -> list[str]:
     """Forget all but the newest checkpoints and the best; returns the store keys that nothing names any more.
 
-    What a fork began with stays: it cannot be reproduced without.
+    What a fork began with stays: it cannot be reproduced without. So does one that a client has had recalibrated.
 
     Raises:
         AttemptSuperseded: another attempt holds the job.
@@ -125,10 +127,17 @@ def prune(session: Session, hold: Hold, keep_last: int, keep_best: int) -> list[
     found = list_for(session, hold.job_id)
     whole = [each for each in found if each.damaged_at is None]
     stay = {*whole[:keep_last], *by_score(whole)[:keep_best], *(each for each in found if each.attempt == 0)}
-    gone = [each.id for each in found if each not in stay]
+    recalibrated = _recalibrated(session, hold.job_id)
+    gone = [each.id for each in found if each not in stay and each.id not in recalibrated]
     keys = _keys(session, Checkpoint.id.in_(gone))
     session.execute(delete(Checkpoint).where(Checkpoint.id.in_(gone)))
     return keys
+
+
+def _recalibrated(session: Session, job_id: str) -> set[str]:
+    """The checkpoints of which clients have had files made."""
+    made = (Artifact.job_id == job_id, Artifact.source == ArtifactSource.RECALIBRATION)
+    return set(session.scalars(select(Artifact.checkpoint_id).where(*made)))
 
 
 def by_score(found: Sequence[Checkpoint]) -> list[Checkpoint]:
@@ -154,6 +163,10 @@ def _keys(session: Session, which: ColumnElement[bool]) -> list[str]:
 
 def resumable(session: Session, job_id: str) -> Sequence[Checkpoint]:
     """The checkpoints that an attempt may go on from, the newest first."""
+    return [each for each in _whole(session, job_id) if each.is_resumable]
+
+
+def _whole(session: Session, job_id: str) -> list[Checkpoint]:
     return [each for each in list_for(session, job_id) if each.damaged_at is None]
 
 
@@ -181,9 +194,12 @@ def mark_damaged(session: Session, hold: Hold, checkpoint_id: str, step: int, wh
         AttemptSuperseded: another attempt holds the job.
     """
     lease.check(session, hold)
-    session.execute(update(Checkpoint).where(Checkpoint.id == checkpoint_id).values(damaged_at=now()))
+    known = (Checkpoint.id == checkpoint_id, Checkpoint.damaged_at.is_(None))
+    marked = session.execute(update(Checkpoint).where(*known).values(damaged_at=now()).returning(Checkpoint.id))
+    if marked.first() is None:  # where the answer to a commit was lost, it is made again
+        return
     data = {"id": checkpoint_id, "step": step, "message": why}
-    events.add(session, hold.job_id, hold.attempt, "checkpoint_damaged", **data)
+    events.add(session, hold.job_id, hold.attempt, EventType.CHECKPOINT_DAMAGED, **data)
 
 
 def list_for(session: Session, job_id: str) -> Sequence[Checkpoint]:
@@ -223,13 +239,15 @@ def stored_file(artifact: Artifact) -> StoredFile:
     return StoredFile(key=artifact.store_key, sha256=artifact.sha256, size_bytes=artifact.size_bytes)
 
 
-def choose(session: Session, job: Job, which: str = "last") -> Checkpoint:
+def choose(session: Session, job: Job, which: str = "last", *, to_go_on: bool = False) -> Checkpoint:
     """A checkpoint of the job: `last`, `best`, or that of a step. Damaged ones do not count.
+
+    With `to_go_on` those of an older version do not either: they have a model, but not all that training on needs.
 
     Raises:
         NoModelYet: the job has no such checkpoint.
     """
-    whole = resumable(session, job.id)
+    whole = resumable(session, job.id) if to_go_on else _whole(session, job.id)
     match which:
         case "last":
             found = whole

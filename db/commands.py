@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from db import checkpoints, events, jobs, outbox
 from db.base import now
-from db.errors import TransitionRefused
+from db.errors import NotFound, TransitionRefused
+from db.events import EventType
 from db.guard import guarded_update
 from db.status import FINAL, Status
 from db.tables import Event, Job
@@ -94,7 +95,7 @@ def change(session: Session, job_id: str, **values: Any) -> Job:
     before = {name: getattr(job, name) for name in values}
     if before != values:
         guarded_update(session, Job.id == job_id, **values)
-        events.add(session, job_id, job.attempt, "changed", before=before, after=values)
+        events.add(session, job_id, job.attempt, EventType.CHANGED, before=before, after=values)
         session.refresh(job)
     return job
 
@@ -115,7 +116,10 @@ def delete(session: Session, job_id: str) -> list[str]:
 def _kept(session: Session, job_id: str) -> Job:
     """The job, its row kept until the commit: a worker that changes it at the same time waits, or goes first."""
     jobs.get(session, job_id)
-    return session.get_one(Job, job_id, with_for_update=True, populate_existing=True)
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None:  # deleted while this waited for the row
+        raise NotFound("job", job_id)
+    return job
 
 
 def _check(job: Job, command: str, allowed: tuple[Status, ...]) -> None:
@@ -136,9 +140,11 @@ def _queue(
 
 def _was_queued_for(session: Session, job: Job, reason: str) -> bool:
     """Whether the command that is asked for is the one that has brought the job where it is."""
-    if job.status not in (Status.QUEUED, Status.STARTING, Status.RUNNING):
+    if job.status is Status.QUEUED:
+        return job.reason == reason
+    if job.status not in (Status.STARTING, Status.RUNNING):
         return False
-    queued = (Event.data["status"].as_string() == Status.QUEUED.value) & (Event.type == "status")
+    queued = (Event.data["status"].as_string() == Status.QUEUED.value) & (Event.type == EventType.STATUS)
     query = select(Event).where(Event.job_id == job.id, queued).order_by(Event.seq.desc()).limit(1)
     last = session.scalars(query).one()
     return bool(last.data["reason"] == reason)

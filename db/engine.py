@@ -16,6 +16,15 @@ SQLITE_BUSY_TIMEOUT = 30.0
 #: Seconds after which Postgres ends a transaction whose process does nothing: one that stands still, or whose
 #: machine is cut off, would keep the row of its job, and no other worker could take the job over.
 POSTGRES_IDLE_TIMEOUT = 30.0
+#: After how long a server that was cut off without a word is given up, where the address does not say: seconds, the
+#: last in milliseconds (libpq's connection parameters). Without them a call waits for many minutes.
+POSTGRES_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15000,
+}
 
 
 class Database:
@@ -41,7 +50,8 @@ class Database:
         return engine
 
     def _postgres_engine(self) -> sa.Engine:
-        engine = sa.create_engine(self.url, pool_pre_ping=True)
+        patience = {name: value for name, value in POSTGRES_PATIENCE.items() if name not in self.url.query}
+        engine = sa.create_engine(self.url, pool_pre_ping=True, connect_args=patience)
         sa.event.listen(engine, "connect", _prepare_postgres)
         sa.event.listen(engine, "handle_error", _after_an_idle_timeout)
         return engine

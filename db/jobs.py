@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from db import events, outbox
 from db.base import now
 from db.errors import InvalidCursor, NotFound
+from db.events import EventType
 from db.ids import is_id, new_id
 from db.spec.job import JobSpec
 from db.spec.warnings import warnings
@@ -69,7 +70,7 @@ def create(
     outbox.add(session, job.id)
     events.add_status(session, job.id, 0, Status.QUEUED, "submitted")
     for warning in warnings(spec):
-        events.add(session, job.id, 0, "warning", **asdict(warning))
+        events.add(session, job.id, 0, EventType.WARNING, **asdict(warning))
     return job
 
 

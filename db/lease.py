@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from db import events, outbox
 from db.base import now, seconds_since
 from db.errors import AttemptSuperseded
+from db.events import EventType
 from db.guard import guarded_update
 from db.status import FINAL, LIVE, FailureCode, Status, sources
 from db.tables import Attempt, Job
@@ -148,9 +149,11 @@ def start_from(session: Session, hold: Hold, step: int, epoch: int, **shown: dic
         AttemptSuperseded: another attempt holds the job.
     """
     record(session, hold, step=step, epoch=epoch, **shown)
+    own = (Attempt.job_id == hold.job_id, Attempt.number == hold.attempt)
+    is_new = session.scalar(select(Attempt.start_step).where(*own)) != step
     _of_attempt(session, hold, start_step=step)
-    if step:
-        events.add(session, hold.job_id, hold.attempt, "resumed", step=step)
+    if step and is_new:  # where the answer to a commit was lost, it is made again
+        events.add(session, hold.job_id, hold.attempt, EventType.RESUMED, step=step)
 
 
 def begin(session: Session, hold: Hold) -> None:
@@ -223,10 +226,11 @@ def requeue(session: Session, hold: Hold, reason: str, delay_seconds: float = 0.
         AttemptSuperseded: another attempt holds the job.
     """
     values = {"lease_expires": None, "reason": reason, "run_at": now(delay_seconds)}
+    spent = _spent(session, hold)
     if not _change(session, hold, _live_sources(Status.QUEUED), {"status": Status.QUEUED, **values}):
         raise AttemptSuperseded(hold.job_id, hold.attempt)
     outbox.add(session, hold.job_id)
-    _close(session, hold, Status.QUEUED, reason, **more)
+    _close(session, hold, Status.QUEUED, spent, reason, **more)
 
 
 def leave(
@@ -239,28 +243,35 @@ def leave(
     """
     ended = {"finished_at": now()} if to in FINAL else {}
     changed = {"status": to, "lease_expires": None, "reason": reason, **ended, **values}
+    spent = _spent(session, hold)
     if not _change(session, hold, _live_sources(to), changed):
         raise AttemptSuperseded(hold.job_id, hold.attempt)
-    _close(session, hold, to, reason, **(told or {}))
+    _close(session, hold, to, spent, reason, **(told or {}))
 
 
-def _close(session: Session, hold: Hold, status: Status, reason: str, **more: Any) -> None:
-    spent = _of_attempt(session, hold, finished_at=now(), outcome=reason)
+def _spent(session: Session, hold: Hold) -> float:
+    """Seconds that the attempt has taken; where its lease has lapsed, up to then: nobody worked afterwards."""
+    taken = seconds_since(Attempt.started_at) - seconds_since(Job.lease_expires)
+    query = select(taken).join(Job, Job.id == Attempt.job_id)
+    key = (Attempt.job_id == hold.job_id, Attempt.number == hold.attempt, Job.lease_expires.is_not(None))
+    return max(0.0, session.scalar(query.where(*key)) or 0.0)
+
+
+def _close(session: Session, hold: Hold, status: Status, spent: float, reason: str, **more: Any) -> None:
+    _of_attempt(session, hold, finished_at=now(), outcome=reason)
     # Whatever the status is now: the attempt has just left it.
     guarded_update(session, Job.id == hold.job_id, spent_seconds=Job.spent_seconds + spent)
     events.add_status(session, hold.job_id, hold.attempt, status, reason, **more)
 
 
-def _of_attempt(session: Session, hold: Hold, **values: Any) -> float:
-    """Change the attempt's own row; returns how many seconds it has been going on."""
-    changed = session.execute(
+def _of_attempt(session: Session, hold: Hold, **values: Any) -> None:
+    """Change the attempt's own row."""
+    session.execute(
         update(Attempt)
         .where(Attempt.job_id == hold.job_id, Attempt.number == hold.attempt)
         .values(**values)
-        .returning(seconds_since(Attempt.started_at))
         .execution_options(synchronize_session=False)
     )
-    return float(changed.scalar_one())
 
 
 def _live_sources(to: Status) -> tuple[Status, ...]:

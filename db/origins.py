@@ -10,6 +10,7 @@ from db import checkpoints, events, jobs
 from db.base import now
 from db.checkpoints import Saved
 from db.errors import TransitionRefused
+from db.events import EventType
 from db.guard import guarded_update
 from db.lease import Hold
 from db.spec.job import JobSpec
@@ -36,7 +37,7 @@ def of_fork(session: Session, job: Job, which: str) -> Origin:
     Raises:
         NoModelYet: it has no such checkpoint.
     """
-    checkpoint = checkpoints.choose(session, job, which)
+    checkpoint = checkpoints.choose(session, job, which, to_go_on=True)
     told = {"kind": FORK, "job": job.id, "checkpoint": checkpoint.id, "step": checkpoint.step}
     return Origin(told=told, saved=_saved(session, checkpoint))
 
@@ -94,7 +95,7 @@ def keys(origin: Origin) -> list[str]:
 def create(session: Session, job_id: str, spec: JobSpec, origin: Origin) -> Job:
     """Store a queued job that comes from another; the files of its origin are its own."""
     job = jobs.create(session, spec, id=job_id, origin=origin.told)
-    events.add(session, job.id, BEGINNING, "created_from", **origin.told)
+    events.add(session, job.id, BEGINNING, EventType.CREATED_FROM, **origin.told)
     if origin.saved is not None:
         beginning = Hold(job_id=job.id, attempt=BEGINNING)
         values = {"worker": "", "start_step": 0, "started_at": now(), "finished_at": now()}
@@ -121,7 +122,7 @@ def compare(session: Session, hold: Hold) -> None:
         "differences": None if original is None else _differences(original, job),
     }
     guarded_update(session, Job.id == job.id, origin={**told, **found})
-    events.add(session, hold.job_id, hold.attempt, "reproduced", **told, **found)
+    events.add(session, hold.job_id, hold.attempt, EventType.REPRODUCED, **told, **found)
 
 
 def _differences(original: Job, job: Job) -> dict[str, list[Any]]:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from db import checkpoints, jobs
 from db.base import now
 from db.checkpoints import WEIGHTS_FILES, Weights
-from db.errors import ArtifactPending, NothingToRecalibrate, NotRecalibratedYet, TransitionRefused
+from db.errors import ArtifactPending, NotFound, NothingToRecalibrate, NotRecalibratedYet, TransitionRefused
 from db.ids import new_id
 from db.spec.job import JobSpec
 from db.spec.recalibration import Recalibration, warnings, why_nothing_to_recalibrate
@@ -49,7 +49,11 @@ def create(session: Session, job_id: str, request: Recalibration, inputs: Client
         NotFound: there is no such job.
         NormlabError: as `check`.
     """
-    job = jobs.get(session, job_id)
+    jobs.get(session, job_id)
+    # Kept until the commit, and before the checkpoint's row, in the order of a deletion: so none waits in a ring.
+    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    if job is None:
+        raise NotFound("job", job_id)
     spec = JobSpec.model_validate(job.resolved)
     original = check(session, job, spec, request)
     found = warnings(request, spec, step=original.step, inputs=inputs.samples if inputs else None)

@@ -1,5 +1,6 @@
 """Jobs whose attempt came to nothing: tried again, or given up."""
 
+import logging
 from dataclasses import dataclass, replace
 
 from sqlalchemy import select
@@ -10,6 +11,8 @@ from db.base import now
 from db.lease import Failure, Hold
 from db.status import LIVE, REPEATS, FailureCode, Status
 from db.tables import Job
+
+log = logging.getLogger(__name__)
 
 #: Lapsed jobs taken up in one sweep.
 SWEEP_LIMIT = 50
@@ -75,12 +78,14 @@ def give_up_or_retry(session: Session, hold: Hold, failure: Failure, retries: Re
         return
     tries = session.execute(select(Job.lost_attempts).where(Job.id == hold.job_id)).scalar_one()
     if again:
-        wait = min(LONGEST_BACKOFF, retries.backoff_seconds * 2 ** (tries - 1))
+        wait = min(LONGEST_BACKOFF, retries.backoff_seconds * 2 ** min(tries - 1, 32))
         more = {"message": failure.message, "retry_in_seconds": wait, "tries": tries}
         lease.requeue(session, hold, failure.code.value, wait, **more)
     else:
-        message = f"{tries} attempts failed without a new checkpoint between them. The last one: {failure.message}"
-        lease.fail(session, hold, replace(failure, message=message))
+        if tries > 1:
+            message = f"{tries} attempts failed without a new checkpoint between them. The last one: "
+            failure = replace(failure, message=message + failure.message)
+        lease.fail(session, hold, failure)
 
 
 def sweep(session: Session, retries: Retries) -> int:
@@ -93,5 +98,9 @@ def sweep(session: Session, retries: Retries) -> int:
         .with_for_update(skip_locked=True)
     ).all()
     for job_id, attempt in lapsed:
-        give_up_or_retry(session, Hold(job_id=job_id, attempt=attempt), lost("its lease lapsed"), retries)
+        try:
+            with session.begin_nested():
+                give_up_or_retry(session, Hold(job_id=job_id, attempt=attempt), lost("its lease lapsed"), retries)
+        except Exception:  # one job that cannot be taken back must not keep the others
+            log.exception("Job %s could not be taken back.", job_id)
     return len(lapsed)

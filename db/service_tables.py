@@ -1,4 +1,4 @@
-"""The tables of the service itself: requests that must not be answered twice, and workers."""
+"""The tables of the service itself: requests that must not be answered twice, workers, and who it is."""
 
 from datetime import datetime
 
@@ -38,3 +38,13 @@ class Worker(Base):
     device: Mapped[str | None]
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
+
+
+class Installation(Base):
+    """What tells this database from every other one: a single row."""
+
+    __tablename__ = "installation"
+    __table_args__ = (CheckConstraint("number = 1", "one_row"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    id: Mapped[str]

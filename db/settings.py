@@ -66,6 +66,9 @@ class WorkerSettings(Settings):
     attempt fails."""
     cancel_grace_seconds: float = Field(default=30.0, gt=0)
     """How long a trainer that is to stop may take before it is killed; a pause may take ten times as long."""
+    stall_seconds: float = Field(default=1800.0, gt=0)
+    """An attempt whose trainer makes no step and no batch of an evaluation for so long is lost. Reading or
+    downloading the data counts, and so does waiting for a store that is full."""
     ready_file: Path | None = None
     """Written once the worker takes jobs."""
 

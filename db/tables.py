@@ -192,6 +192,8 @@ class Checkpoint(Base):
     best: Mapped[dict[str, Any]]
     #: Value of the metric by which the job selects, where the step was evaluated and it is a number.
     score: Mapped[float | None]
+    #: False for those of an older version, which lack something that exact resumption needs.
+    is_resumable: Mapped[bool]
     #: When a file of it was found to differ from what was written; it is not used again.
     damaged_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

@@ -35,8 +35,11 @@ OBJECTIVES: dict[Task, type[Classification | Regression]] = {
 }
 
 
-def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
-    """Everything that takes part in a run, from its resolved spec. Seeds torch's global generator."""
+def make_run(spec: JobSpec, cached: CachedData, device: torch.device, *, begun: int = 0) -> Run:
+    """Everything that takes part in a run, from its resolved spec. Seeds torch's global generator.
+
+    `begun` is the step of another job after which the run goes on: a schedule that begins anew is over the rest.
+    """
     seed_everything(spec.seed)
     blueprint = spec.blueprint()
     model = build(blueprint).to(device)
@@ -58,7 +61,7 @@ def make_run(spec: JobSpec, cached: CachedData, device: torch.device) -> Run:
         probes=make_probes(spec.probes, data, order, most_samples),
         ema=None if spec.ema is None else Ema(model, decay=spec.ema.decay, use_buffers=spec.ema.use_buffers),
         scaler=make_scaler(spec.precision, device),
-        scheduler=make_scheduler(spec.scheduler, optimizer, spec.total_steps()),
+        scheduler=make_scheduler(spec.scheduler, optimizer, spec.total_steps() - begun),
         selection=make_selection(spec),
         stopping=make_stopping(spec),
         settings=settings_of_parts(spec),

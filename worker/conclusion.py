@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from db import events, jobs, recovery
 from db.engine import Database
+from db.events import EventType
 from db.lease import Failure, Hold
 from db.recovery import Retries
 from worker.diagnosis.diagnose import diagnose
@@ -42,7 +43,7 @@ def with_diagnosis(database: Database, hold: Hold, outcome: End | Failure, retri
 
     def write(session: Session, hold: Hold) -> None:
         if failure is None or not recovery.is_tried_again(session, hold, failure, retries):
-            events.add(session, hold.job_id, hold.attempt, "diagnosis", **told.event)
+            events.add(session, hold.job_id, hold.attempt, EventType.DIAGNOSIS, **told.event)
         if isinstance(outcome, Failure):
             advised = replace(outcome, hint=told.hint or outcome.hint)
             recovery.give_up_or_retry(session, hold, advised, retries)

@@ -3,7 +3,6 @@
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable
 
 from db import idempotency, recovery, workers
@@ -20,10 +19,16 @@ log = logging.getLogger(__name__)
 #: Seconds between rounds, and between those that remove leftovers.
 INTERVAL = 5.0
 CLEANING_INTERVAL = 3600.0
+#: Seconds until leftovers are removed first, drawn at random: not by all workers at once, and soon enough for one
+#: that never lives for an hour.
+FIRST_CLEANING = (60.0, 300.0)
 
 
 class Housekeeping:
-    """A thread of the worker. Any number of workers may keep house at the same time."""
+    """Two threads of the worker: removing leftovers may take minutes, and what jobs wait for must not.
+
+    Any number of workers may keep house at the same time.
+    """
 
     def __init__(
         self, settings: WorkerSettings, database: Database, dispatcher: Dispatcher, supervisor: Supervisor
@@ -33,18 +38,19 @@ class Housekeeping:
         self._store = Store(settings.store_url)
         self._dispatcher = dispatcher
         self._supervisor = supervisor
-        # Not all workers at once, and also one that never lives for an hour.
-        self._clean_at = time.monotonic() + random.uniform(0, CLEANING_INTERVAL)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="housekeeping", daemon=True)
+        self._cleaner = threading.Thread(target=self._keep_clean, name="cleaning", daemon=True)
 
     def start(self) -> None:
         """Begin with a round at once."""
         self._thread.start()
+        self._cleaner.start()
 
     def stop(self) -> None:
         """End after the round that is under way, and sign off."""
         self._stop.set()
+        # The cleaner is not waited for: it may hang on the store, and may be left at any point.
         self._thread.join()
         with self._database.write() as session:
             workers.remove(session, self._supervisor.name)
@@ -52,10 +58,16 @@ class Housekeeping:
     def _work(self) -> None:
         while True:
             # Each by itself: whatever goes wrong with one of them, the others must not wait for it.
-            for duty in (self._report, self._sweep, self._send, self._clean):
+            for duty in (self._report, self._sweep, self._send):
                 self._do(duty)
             if self._stop.wait(INTERVAL):
                 return
+
+    def _keep_clean(self) -> None:
+        wait = random.uniform(*FIRST_CLEANING)
+        while not self._stop.wait(wait):
+            self._do(self._clean)
+            wait = CLEANING_INTERVAL
 
     def _do(self, duty: Callable[[], None]) -> None:
         try:
@@ -86,12 +98,7 @@ class Housekeeping:
         self._dispatcher.send_due(also_lost=self._supervisor.has_free_slot())
 
     def _clean(self) -> None:
-        if time.monotonic() < self._clean_at:
-            return
-        self._clean_at = time.monotonic() + CLEANING_INTERVAL
         with self._database.write() as session:
             idempotency.purge(session)
             workers.purge(session)
-        removed = orphans.sweep(self._database, self._store)
-        if removed:
-            log.info("Removed %d files that nothing names.", removed)
+        orphans.sweep(self._database, self._store, self._stop)

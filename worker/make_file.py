@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save
 from sqlalchemy.orm import Session
 
-from db import afterwork, checkpoints, jobs, recalibrations
+from db import afterwork, checkpoints, jobs, leftovers, recalibrations
 from db.afterwork import WorkHold
 from db.engine import Database
 from db.errors import FileDamaged, FileMissing, StorageFailed, StorageFull, WorkSuperseded
@@ -49,7 +49,7 @@ def run_work(settings: WorkerSettings, hold: WorkHold) -> None:
         store.delete(patiently(database, lambda session: end(session, hold)))
     except WorkSuperseded as superseded:
         log.warning("%s", superseded)
-        store.delete([key])
+        leftovers.remove(database, store, [key])
     finally:
         database.dispose()
 

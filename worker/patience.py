@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from db.engine import Database
@@ -18,8 +19,8 @@ T = TypeVar("T")
 TRY_EVERY = 0.5
 TRY_FOR = 60.0
 
-#: What says that the database is away, not that it refuses.
-AWAY = (OperationalError, InterfaceError)
+#: What says that the database is away or too busy, not that it refuses.
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
 def patiently(database: Database, write: Callable[[Session], T]) -> T:
@@ -36,5 +37,5 @@ def patiently(database: Database, write: Callable[[Session], T]) -> T:
         except AWAY as error:
             if time.monotonic() > deadline:
                 raise
-            log.warning("The database does not answer; trying again: %s", error.orig)
+            log.warning("The database does not answer; trying again: %s", error)
             time.sleep(TRY_EVERY)

@@ -3,8 +3,6 @@
 import logging
 import threading
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from db import lease
 from db.engine import Database
 from worker.supervisor import Supervisor
@@ -37,8 +35,8 @@ class Poller:
             try:
                 if self._supervisor.has_free_slot() and self._is_due():
                     threading.Thread(target=self._run, name="slot", daemon=True).start()
-            except (OperationalError, InterfaceError) as error:
-                log.warning("The database does not answer: %s", error.orig)
+            except Exception:  # whatever went wrong this time: without looks, jobs would wait for messages
+                log.exception("A look for jobs failed.")
 
     def _is_due(self) -> bool:
         with self._database.read() as session:

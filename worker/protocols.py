@@ -20,7 +20,7 @@ class Stateful(Protocol):
 
 
 class Reporter(Protocol):
-    """Where a run's numbers go. No call waits for a disk or a network."""
+    """Where a run's numbers go. No call waits for a disk or a network, but for room for a checkpoint."""
 
     def first_step(self) -> None:
         """The first optimizer step is done."""
@@ -39,6 +39,9 @@ class Reporter(Protocol):
 
     def probe(self, name: str, step: int, values: Mapping[str, float]) -> None:
         """What one probe measured at one step."""
+
+    def takes_checkpoint(self, *, needed: bool = False) -> bool:
+        """Whether there is room for another state; asked before each is copied. For a needed one it waits."""
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         """A state to keep."""

@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 #: Seconds between writes.
 WRITE_EVERY = 0.5
+#: Seconds that a checkpoint which may be left out waits for room: where steps take microseconds, those that the job
+#: asks for are not lost to a write of milliseconds.
+ROOM_WITHIN = 1.0
 
 #: Of metrics by the last part of their names: what the best value is.
 LEAST, GREATEST = {"loss", "rmse"}, {"accuracy", "r2"}
@@ -63,6 +66,9 @@ class DatabaseReporter:
         self._latest: dict[str, dict[str, Any]] = dict(resumed.latest) if resumed else {}
         self._best: dict[str, dict[str, Any]] = dict(resumed.best) if resumed else {}
         self._saver = Saver(database, store, hold, spec, storage_patience_seconds)
+        #: Set while no state waits to be saved. With the one that is being saved, two at most are in memory.
+        self._has_room = threading.Event()
+        self._has_room.set()
         self._has_news = False
         self._error: Exception | None = None
         self.stopped = threading.Event()
@@ -90,7 +96,11 @@ class DatabaseReporter:
     def probe(self, name: str, step: int, values: Mapping[str, float]) -> None:
         self._queue.put(lambda: self._add_probe(name, step, values))
 
+    def takes_checkpoint(self, *, needed: bool = False) -> bool:
+        return self._has_room.wait(None if needed else ROOM_WITHIN)
+
     def checkpoint(self, snapshot: Snapshot) -> None:
+        self._has_room.clear()
         self._queue.put(lambda: self._save(snapshot))
 
     def environment(self, environment: dict[str, Any], dataset_hash: str) -> None:
@@ -120,6 +130,8 @@ class DatabaseReporter:
         except Exception as error:  # raised again by close()
             self._error = error
             self.stopped.set()
+        finally:
+            self._has_room.set()  # nobody would wait for anything any more
 
     def _take_for(self, seconds: float) -> bool:
         """Handle what comes for a while; false when nothing more will come."""
@@ -204,6 +216,7 @@ class DatabaseReporter:
     def _save(self, snapshot: Snapshot) -> None:
         # Every number up to it must be safe first: who goes on from it does not record them again.
         self._write()
+        self._has_room.set()
         self._saver.save(snapshot, dict(self._latest), dict(self._best))
 
 

@@ -12,14 +12,16 @@ from db import events, jobs, lease, origins, recovery
 from db.datasets import DATASETS, DatasetInfo, DatasetName
 from db.engine import Database
 from db.errors import AttemptSuperseded, StorageFailed, StorageFull
+from db.events import EventType
 from db.lease import Failure, Hold
 from db.logs import set_up_logging
+from db.origins import BEGINNING
 from db.recovery import Retries
 from db.settings import WorkerSettings
 from db.spec.job import JobSpec
 from db.status import FailureCode
 from db.store import Store
-from worker.assembly import make_run
+from worker.assembly import make_run, settings_of_parts
 from worker.child import Orders
 from worker.conclusion import End, with_diagnosis
 from worker.data import cache
@@ -29,7 +31,7 @@ from worker.errors import TrainingError
 from worker.patience import patiently
 from worker.reporter import DatabaseReporter
 from worker.resume import find_start
-from worker.snapshot import Place, restore
+from worker.snapshot import Place, Snapshot, kept_parts, restore
 from worker.stop import Stop
 from worker.trainer import train
 
@@ -67,8 +69,9 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
             device = choose_device(spec.device)
             cached = load_data(settings, spec.dataset.info, spec.dataset.binarize)
             reporter.environment(describe(device, spec.precision), cached.digest)
-            run = make_run(spec, cached, device)
-            start = Place() if saved is None else restore(run, saved)
+            forked = checkpoint is not None and checkpoint.attempt == BEGINNING
+            run = make_run(spec, cached, device, begun=_begun(spec, saved, forked=forked))
+            start = Place() if saved is None else restore(run, saved, forked=forked)
             stop = train(run, reporter, lambda: Stop.LOST if reporter.stopped.is_set() else orders.stop, start)
         finally:
             reporter.close()
@@ -85,10 +88,17 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
     return stopped(database, hold, stop, spec, settings.retries)
 
 
+def _begun(spec: JobSpec, saved: Snapshot | None, *, forked: bool) -> int:
+    """The step of another job after which a schedule that begins anew does so."""
+    if saved is None or not forked or "scheduler" in kept_parts(saved, settings_of_parts(spec), forked=forked):
+        return 0
+    return saved.step
+
+
 def completed(session: Session, hold: Hold, early: dict[str, Any] | None) -> None:
     """The job has reached its end; `early` says why if that came before the last step."""
     if early is not None:
-        events.add(session, hold.job_id, hold.attempt, "early_stopping", **early)
+        events.add(session, hold.job_id, hold.attempt, EventType.EARLY_STOPPING, **early)
     origins.compare(session, hold)
     lease.succeed(session, hold, "completed" if early is None else "early_stopped")
 

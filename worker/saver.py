@@ -5,10 +5,11 @@ import time
 
 from sqlalchemy.orm import Session
 
-from db import checkpoints, events, lease
+from db import checkpoints, events, lease, leftovers
 from db.checkpoints import WEIGHTS_FILES, ModelFile, Saved
 from db.engine import Database
 from db.errors import AttemptSuperseded, StorageFailed, StorageFull
+from db.events import EventType
 from db.lease import Hold
 from db.spec.job import JobSpec
 from db.store import Store, StoredFile
@@ -79,7 +80,7 @@ class Saver:
             for _, filename, data in [*made, ("state", "state.pt", export.state_bytes(snapshot))]:
                 stored.append(self._store.put(f"{folder}/{filename}", data))
         except (StorageFull, StorageFailed):
-            self._store.delete([file.key for file in stored])
+            leftovers.remove(self._database, self._store, [file.key for file in stored])
             raise
         *files, state = stored
         return Saved(
@@ -99,14 +100,15 @@ class Saver:
         try:
             patiently(self._database, lambda session: checkpoints.commit(session, self._hold, saved))
         except AttemptSuperseded:
-            self._store.delete([saved.state.key, *(file.stored.key for file in saved.files)])
+            keys = [saved.state.key, *(file.stored.key for file in saved.files)]
+            leftovers.remove(self._database, self._store, keys)
             raise
         keep = self._spec.checkpoint
         # Only after the new one is safe, and the files only after nothing names them.
         gone = patiently(
             self._database, lambda session: checkpoints.prune(session, self._hold, keep.keep_last, keep.keep_best)
         )
-        self._store.delete(gone)
+        leftovers.remove(self._database, self._store, gone)
 
     def _tell(self, step: int, error: StorageFull | StorageFailed) -> None:
         """Say it once on the timeline, not at every try."""
@@ -117,6 +119,13 @@ class Saver:
 
         def write(session: Session) -> None:
             lease.check(session, self._hold)
-            events.add(session, self._hold.job_id, self._hold.attempt, error.code, step=step, message=str(error))
+            events.add(
+                session,
+                self._hold.job_id,
+                self._hold.attempt,
+                EventType(error.code),
+                step=step,
+                message=str(error),
+            )
 
         patiently(self._database, write)

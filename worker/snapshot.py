@@ -60,7 +60,7 @@ def snapshot(run: "Run", place: Place, *, score: float | None = None, required: 
         "rng": rng_state(),
         "optimizer": type(run.optimizer).__name__,
         "parts": {name: part.state_dict() for name, part in run.parts().items()},
-        "made_by": made_by(run),
+        "made_by": made_by(run.settings),
     }
     return Snapshot(
         step=place.step,
@@ -73,13 +73,16 @@ def snapshot(run: "Run", place: Place, *, score: float | None = None, required: 
     )
 
 
-def restore(run: "Run", saved: Snapshot) -> Place:
+#: What a fork begins anew whatever it wants: to stop early, and its best evaluation, are of a job of its own.
+OWN = frozenset({"stopping", "selection"})
+
+
+def restore(run: "Run", saved: Snapshot, *, forked: bool = False) -> Place:
     """Put a run that has just been made into a saved state; returns where it goes on.
 
-    A part whose own settings in the job's spec are others than when it was saved, as a fork may want, begins anew.
+    A job goes on with all of it. In a fork, a part whose settings are others than when it was saved begins anew.
     """
-    state, now = saved.state, made_by(run)
-    same = {name for name, settings in state["made_by"].items() if now.get(name) == settings}
+    state, same = saved.state, kept_parts(saved, run.settings, forked=forked)
     run.model.load_state_dict(saved.weights)
     run.averages.reload()
     if run.ema is not None and saved.averaged is not None:
@@ -97,6 +100,14 @@ def restore(run: "Run", saved: Snapshot) -> Place:
     return place
 
 
+def kept_parts(saved: Snapshot, settings: Mapping[str, Any], *, forked: bool) -> set[str]:
+    """The parts that go on from a saved state, of a run with these settings."""
+    now = made_by(settings)
+    if not forked:
+        return set(now)
+    return {name for name in now if saved.state["made_by"].get(name) == now[name] and name not in OWN}
+
+
 def _restore_optimizer(run: "Run", state: Mapping[str, Any], *, exact: bool) -> None:
     """Its moments and its settings; where those are wanted otherwise now, its moments alone if they still fit."""
     optimizer, saved = run.optimizer, state["parts"]["optimizer"]
@@ -111,9 +122,9 @@ def _restore_optimizer(run: "Run", state: Mapping[str, Any], *, exact: bool) -> 
             group.update(settings)
 
 
-def made_by(run: "Run") -> dict[str, str]:
-    """The settings that each part of the run was made from, as text that compares."""
-    return {name: json.dumps(settings, sort_keys=True) for name, settings in run.settings.items()}
+def made_by(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that each part of a run is made from, as text that compares."""
+    return {name: json.dumps(values, sort_keys=True) for name, values in settings.items()}
 
 
 def _check_finite(run: "Run", step: int, which: str, state: Mapping[str, Tensor]) -> None:

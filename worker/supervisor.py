@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: Seconds that a message waits for a slot: the job before may be just about to leave it.
 SLOT_PATIENCE = 1.0
+#: Seconds that a killed process may take to go: one that waits for a dead disk never does.
+KILL_SECONDS = 10.0
 
 
 class Supervisor:
@@ -113,16 +115,26 @@ class Supervisor:
         try:
             watch.until_end()
         finally:
-            if process.is_alive():
-                process.kill()
-            process.join()
+            self._end(process, hold)
             ours.close()
             output.close()
         if watch.told is Stop.MAX_RUNTIME:
             failure = self._out_of_time(hold)
         else:
-            failure = recovery.lost(f"the trainer process ended with exit code {process.exitcode}")
+            failure = recovery.lost(watch.fault or f"the trainer process ended with exit code {process.exitcode}")
         self._end_if_unfinished(hold, failure, released=watch.told is Stop.RELEASE)
+
+    def _end(self, process: ForkServerProcess, hold: Hold) -> None:
+        if process.is_alive():
+            process.kill()
+        process.join(KILL_SECONDS)
+        if process.is_alive():
+            log.error(
+                "Job %s: process %d was killed and is still there: a disk or a device holds it. It may keep memory; "
+                "what it writes is refused.",
+                hold.job_id,
+                process.pid,
+            )
 
     def _out_of_time(self, hold: Hold) -> Failure:
         with self._database.read() as session:

@@ -124,7 +124,7 @@ def _train(run: Run, reporter: Reporter, wanted: Wanted, start: Place) -> Stop |
         if (stop := wanted()) is not None:
             flush(run, reporter)
             reporter.progress(place.step, place.epoch, speed.samples_per_second())
-            if stop.keeps_state and place.step > saved:
+            if stop.keeps_state and place.step > saved and reporter.takes_checkpoint(needed=True):
                 reporter.checkpoint(snapshot(run, place, required=stop is Stop.PAUSE))
             return stop
         place, step, score = following, following.step, None
@@ -145,7 +145,9 @@ def _train(run: Run, reporter: Reporter, wanted: Wanted, start: Place) -> Stop |
             with speed.paused(), interruptible(run.models, wanted):
                 score = evaluate(run, reporter, step, now)
         ends = last or run.is_stopped_early
-        if ends or step % plan.checkpoint_every == 0 or is_best(run, score):
+        needed = ends or is_best(run, score)
+        # Where the store is slower than the run, one that is due is left out, rather than memory filled with states.
+        if (needed or step % plan.checkpoint_every == 0) and reporter.takes_checkpoint(needed=needed):
             flush(run, reporter)
             # Where records are flushed for checkpoints alone, nothing else says how far the run is.
             reporter.progress(step, place.epoch, speed.samples_per_second())

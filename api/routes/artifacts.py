@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.deps import ArtifactId, JobId, ServiceDep
 from api.downloads import answer
 from api.problems import FieldError, ProblemError
-from api.schemas.jobs import ArtifactOut
+from api.schemas.artifacts import ArtifactOut
 from api.strict import StrictRoute
 from db import checkpoints, jobs, recalibrations
 

@@ -8,7 +8,11 @@ from fastapi.concurrency import run_in_threadpool
 from api.deps import ArchitectureName, JobId, Limit, NormName, Priority, Service, ServiceDep
 from api.idempotency import OnceDep
 from api.limits import check_memory
-from api.schemas.jobs import ArtifactList, AttemptList, AttemptOut, CheckpointList, EventPage, JobOut, JobPage
+from api.schemas.artifacts import ArtifactList
+from api.schemas.attempts import AttemptList, AttemptOut
+from api.schemas.checkpoints import CheckpointList
+from api.schemas.events import EventPage
+from api.schemas.jobs import JobOut, JobPage
 from api.schemas.plan import PlanOut
 from api.strict import StrictRoute
 from db import attempts, checkpoints, events, jobs, queue

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from api import recalibration
 from api.deps import JobId, ServiceDep
 from api.idempotency import OnceDep
-from api.schemas.jobs import ArtifactOut
+from api.schemas.artifacts import ArtifactOut
 from api.schemas.recalibrations import RecalibrationIn
 from api.strict import StrictRoute
 from db.errors import ArtifactPending

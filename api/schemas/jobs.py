@@ -1,81 +1,120 @@
-"""A job and what belongs to it, as clients see them."""
+"""A job as clients see it."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
-
-from db.checkpoints import by_score
+from api.schemas.base import Out
+from api.schemas.queue import PlaceOut
 from db.queue import Place, eta_seconds
-from db.status import ArtifactSource, ArtifactStatus, FailureCode, Status, is_retryable
-from db.tables import Artifact, Attempt, Checkpoint, Event, Job
+from db.status import FailureCode, Status, is_retryable
+from db.tables import Job
 
 
-class Point(BaseModel):
-    """A metric's value at a step; numbers that are not finite are the words NaN, Infinity, -Infinity."""
+class Point(Out):
+    """A metric's value at a step."""
 
     value: float | str
+    """The number; one that is not finite is the word NaN, Infinity or -Infinity."""
     step: int
+    """The optimizer step that it belongs to."""
 
 
-class Progress(BaseModel):
+class Progress(Out):
     """How far a job is."""
 
     step: int
+    """Optimizer steps that are done and recorded."""
     steps: int
+    """Optimizer steps of the whole job."""
     epoch: int
+    """The epoch of the last batch, from 1; 0 before the first."""
     samples_per_second: float | None
+    """Training samples, without the time of evaluations and probes; the mean of the attempt. Null before the first
+    flush."""
     eta_seconds: float | None
+    """Seconds of training that are left at this speed, without those of evaluations; null where the speed is not
+    known, and of a job that has ended."""
 
 
-class FailureOut(BaseModel):
+class FailureOut(Out):
     """Why a job failed, at which step, and what to do."""
 
     code: FailureCode
+    """What went wrong; docs/jobs.md lists the codes."""
     message: str
+    """The same in words."""
     hint: str | None
+    """What to do; the diagnosis may have made it more exact."""
     step: int | None
+    """The optimizer step at which it went wrong; null where that is not a matter of steps."""
     retryable: bool
+    """Whether the same job may end otherwise when it is retried."""
 
 
-class DatasetRef(BaseModel):
+class DatasetRef(Out):
     """The data that a job had: sha256 over its decoded contents."""
 
     hash: str | None
+    """In hex; null until a worker has read the data."""
 
 
 #: Of an answer that does not look at the queue.
 NO_PLACES: Mapping[str, Place] = MappingProxyType({})
 
 
-class JobOut(BaseModel):
-    """One training job. `queue` is null unless it is queued; answers to commands leave it out too."""
+class JobOut(Out):
+    """One training job."""
 
     id: str
+    """`job_...`."""
     name: str | None
+    """Of the client; null if it gave none."""
     labels: dict[str, str]
+    """The client's own, by key."""
     status: Status
+    """Where the job is in its life; docs/jobs.md has the states and who moves a job between them."""
     reason: str | None
+    """Why it is in this status, `completed` or `released` say; null after the submission, and while a worker holds
+    the job and nothing is asked of it."""
     spec: dict[str, Any]
+    """As it was posted."""
     resolved: dict[str, Any]
+    """The spec with every default filled in: what is trained."""
     spec_hash: str
+    """sha256 of the resolved spec without name and labels, in hex: the same for jobs that train the same."""
     priority: int
+    """Jobs of higher priority are claimed first; -100 to 100."""
     attempt: int
+    """Number of the newest attempt; 0 before the first."""
     origin: dict[str, Any] | None
-    queue: Place | None
+    """Of a fork or a reproduction: the `kind`, the `job` that it comes from, the `step`, and what came of a
+    reproduction. Null for a job that was posted."""
+    queue: PlaceOut | None
+    """Its place in the queue. Null unless it is queued; answers to commands leave it out too."""
     progress: Progress
+    """How far it is."""
     latest: dict[str, Point]
+    """The newest value of each metric, by name."""
     best: dict[str, Point]
+    """The best value of each loss, error and accuracy, by name."""
     failure: FailureOut | None
+    """Why it failed; null unless it has."""
     dataset: DatasetRef
+    """The data that it had."""
     environment: dict[str, Any] | None
+    """What it ran on: versions, device, threads, precision. Null until its first attempt has begun."""
     queued_seconds: float | None
+    """From the submission to the first claim, in seconds; null before."""
     first_step_seconds: float | None
+    """From the submission to the end of the first optimizer step, in seconds; null before."""
     created_at: datetime
+    """When it was submitted."""
     started_at: datetime | None
+    """When it was claimed for the first time; null before."""
     finished_at: datetime | None
+    """When it ended; null before, and again once it is retried."""
 
     @classmethod
     def of(cls, job: Job, places: Mapping[str, Place] = NO_PLACES) -> Self:
@@ -92,7 +131,7 @@ class JobOut(BaseModel):
             priority=job.priority,
             attempt=job.attempt,
             origin=job.origin,
-            queue=places.get(job.id),
+            queue=PlaceOut.of(places.get(job.id)),
             progress=_progress(job),
             latest=job.latest,
             best=job.best,
@@ -133,139 +172,10 @@ def _failure(job: Job) -> FailureOut | None:
     )
 
 
-class JobPage(BaseModel):
+class JobPage(Out):
     """One page of jobs, the newest first."""
 
     data: list[JobOut]
+    """The jobs, the newest first."""
     next_cursor: str | None
-
-
-class EventOut(BaseModel):
-    """One line of a job's timeline."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    seq: int
-    type: str
-    attempt: int
-    at: datetime
-    data: dict[str, Any]
-
-
-class EventPage(BaseModel):
-    """Lines of the timeline in order; read on with `after=next_cursor`."""
-
-    data: list[EventOut]
-    next_cursor: int | None
-
-    @classmethod
-    def of(cls, events: list[Event], limit: int) -> Self:
-        """A page of at most `limit` of the lines; one more says that there is a next page."""
-        page = [EventOut.model_validate(event) for event in events[:limit]]
-        return cls(data=page, next_cursor=page[-1].seq if len(events) > limit else None)
-
-
-class CheckpointOut(BaseModel):
-    """A saved state. Its `score` is its value of what the job selects by; a damaged one is not used."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    job_id: str
-    attempt: int
-    step: int
-    epoch: int
-    size_bytes: int
-    score: float | None
-    is_best: bool = False
-    created_at: datetime
-    damaged_at: datetime | None
-
-
-class AttemptOut(BaseModel):
-    """One worker's try at a job; `start_step` is null until it has read the checkpoint that it goes on from."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    number: int
-    worker: str
-    start_step: int | None
-    started_at: datetime
-    first_step_at: datetime | None
-    finished_at: datetime | None
-    outcome: str | None
-    seconds: float | None = None
-
-    @classmethod
-    def of(cls, attempt: Attempt) -> Self:
-        """What a client sees of a row; `seconds` is how long it took, null while it goes on."""
-        seconds = _seconds(attempt.started_at, attempt.finished_at)
-        return cls.model_validate(attempt).model_copy(update={"seconds": seconds})
-
-
-class AttemptList(BaseModel):
-    """A job's attempts, in order."""
-
-    data: list[AttemptOut]
-    next_cursor: None = None
-
-
-class ArtifactFailure(BaseModel):
-    """Why a file could not be made, and what to do."""
-
-    code: FailureCode
-    message: str
-    hint: str
-
-
-class ArtifactOut(BaseModel):
-    """A file, immutable once it is `ready`; its content is then at `/v1/artifacts/{id}/content`.
-
-    `request`, `warnings`, `result` and `failure` belong to files that are made after the job.
-    """
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: str
-    job_id: str
-    checkpoint_id: str
-    source: ArtifactSource
-    status: ArtifactStatus
-    format: str
-    filename: str
-    media_type: str
-    step: int
-    sha256: str | None
-    size_bytes: int | None
-    request: dict[str, Any] | None
-    warnings: list[dict[str, Any]] | None
-    result: dict[str, Any] | None
-    failure: ArtifactFailure | None
-    created_at: datetime
-    finished_at: datetime | None
-
-
-class CheckpointList(BaseModel):
-    """A job's checkpoints, the newest first."""
-
-    data: list[CheckpointOut]
-    next_cursor: None = None
-
-    @classmethod
-    def of(cls, checkpoints: list[Checkpoint]) -> Self:
-        """What a client sees of the rows."""
-        best = [row.id for row in by_score([row for row in checkpoints if row.damaged_at is None])[:1]]
-        shown = [CheckpointOut.model_validate(row) for row in checkpoints]
-        return cls(data=[row.model_copy(update={"is_best": row.id in best}) for row in shown])
-
-
-class ArtifactList(BaseModel):
-    """A job's files, the newest first."""
-
-    data: list[ArtifactOut]
-    next_cursor: None = None
-
-    @classmethod
-    def of(cls, artifacts: list[Artifact]) -> Self:
-        """What a client sees of the rows."""
-        return cls(data=[ArtifactOut.model_validate(row) for row in artifacts])
+    """For `cursor`, to read on; null on the last page."""

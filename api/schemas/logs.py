@@ -3,30 +3,35 @@
 from datetime import datetime
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
+from api.schemas.base import Out
 from db.attempt_logs import LogPage
 from db.status import LogStream
 
 
-class LogLineOut(BaseModel):
-    """A line that the process of an attempt wrote; `seq` counts within the attempt."""
-
-    model_config = ConfigDict(from_attributes=True)
+class LogLineOut(Out):
+    """A line that the process of an attempt wrote."""
 
     attempt: int
+    """The attempt that wrote it."""
     seq: int
+    """Number of the line within the attempt, from 1."""
     stream: LogStream
+    """Where it was written to; Python warnings have a stream of their own."""
     at: datetime
+    """When it was read from the process, by the clock of the worker."""
     text: str
+    """Without the line end; a long line is cut."""
 
 
-class LogPageOut(BaseModel):
+class LogPageOut(Out):
     """Lines by attempt and number. Read on with `after=next_cursor`, at once if there is `more`."""
 
     data: list[LogLineOut]
+    """Lines by attempt and number."""
     next_cursor: str
+    """For `after`, to read on; it is there also when nothing is left."""
     more: bool
+    """Whether there are more lines to read now."""
 
     @classmethod
     def of(cls, page: LogPage) -> Self:

@@ -61,7 +61,9 @@ class Checkpoint(Part):
     """Saved states; the last step is always saved."""
 
     every: Count = 5000
+    """Optimizer steps from one to the next. One that is due while another waits to be written is left out."""
     keep_last: Annotated[int, Field(strict=True, ge=1, le=1000)] = 2
+    """How many of the newest to keep."""
     keep_best: Annotated[int, Field(strict=True, ge=0, le=1000)] = 1
     """How many of the best to keep besides the newest; an evaluation that is the best so far is saved. What is
     best is said by accuracy, or rmse of a regression: on the validation part, or without one on the test data."""

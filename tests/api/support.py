@@ -8,6 +8,7 @@ from api.server import Server, make_server
 from api.settings import ApiSettings
 from db import events
 from db.engine import Database
+from db.events import EventType
 from tests.services import accepts_connections, wait_for
 
 
@@ -36,7 +37,7 @@ def running(settings: ApiSettings) -> Iterator[Server]:
 def add_line(database: Database, job_id: str, **data: object) -> None:
     """One more line of the job's timeline."""
     with database.write() as session:
-        events.add(session, job_id, 0, "note", **data)
+        events.add(session, job_id, 0, EventType.WARNING, **data)
 
 
 def read_events(answer) -> Iterator[dict[str, str]]:

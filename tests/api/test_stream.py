@@ -87,14 +87,14 @@ def test_a_job_that_is_not_there_has_no_stream(http):
 
 
 def test_a_quiet_stream_shows_that_it_lives(http, job, monkeypatch):
-    monkeypatch.setattr("api.routes.stream.PING_SECONDS", 0.05)
+    monkeypatch.setattr("api.event_stream.PING_SECONDS", 0.05)
     with stream(http, job) as answer:
         lines = (line for line in answer.iter_lines() if line.startswith(":"))
         assert [next(lines) for _ in range(2)] == [": ping"] * 2
 
 
 def test_a_stream_ends_when_its_time_is_over(http, job, monkeypatch):
-    monkeypatch.setattr("api.routes.stream.LIFETIME", 0.4)
+    monkeypatch.setattr("api.event_stream.LIFETIME", 0.4)
     with stream(http, job) as answer:
         assert [event["id"] for event in read_events(answer)] == ["1"]
 
@@ -115,7 +115,7 @@ def test_one_stream_too_many_is_sent_away_and_a_client_that_is_gone_makes_room(t
 
 def test_a_client_that_does_not_read_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr("api.main.MOST_STREAMS", 1)
-    monkeypatch.setattr("api.routes.stream.SEND_SECONDS", 0.3)
+    monkeypatch.setattr("api.event_stream.SEND_SECONDS", 0.3)
     settings = ApiSettings(home=tmp_path, port=free_port())
     with migrated(settings) as database, serving(settings) as url, httpx2.Client(base_url=url) as http:
         job = http.post("/v1/jobs", json=SPEC).json()["id"]

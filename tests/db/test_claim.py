@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from db import attempts, events, lease
 from db.base import now
+from db.events import EventType
 from db.status import Status
 from db.tables import Attempt, Job
 from tests.db.support import (
@@ -175,7 +176,7 @@ def test_events_are_numbered_without_gaps_whoever_writes_them(database):
         start.wait()
         for line in range(5):
             with database.write() as session:
-                events.add(session, job_id, 0, "note", writer=number, line=line)
+                events.add(session, job_id, 0, EventType.WARNING, writer=number, line=line)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -1,5 +1,7 @@
 """What clients may ask of a job, in each status."""
 
+import threading
+
 import pytest
 import sqlalchemy as sa
 
@@ -267,3 +269,24 @@ def test_a_cancel_that_crosses_a_release_is_not_refused(database):
         sa.event.remove(database.engine, "after_cursor_execute", release_once)
     assert came_in
     assert job_of(database, hold.job_id).status is Status.CANCELLED
+
+
+def test_of_two_deletions_at_once_one_finds_nothing_any_more(database):
+    hold = running_job(database)
+    with database.write() as session:
+        lease.succeed(session, hold)
+    errors = []
+
+    def delete() -> None:
+        try:
+            with database.write() as session:
+                commands.delete(session, hold.job_id)
+        except NotFound as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=delete) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 3

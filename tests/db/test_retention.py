@@ -5,11 +5,16 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db import checkpoints, commands, lease, orphans
+from db import checkpoints, commands, lease, orphans, recalibrations
 from db.base import now
-from db.lease import Hold
+from db.errors import NoModelYet
+from db.lease import Failure, Hold
+from db.spec.recalibration import Recalibration
+from db.status import FailureCode
 from db.tables import Artifact, Attempt, Checkpoint, Job
 from tests.db.support import claim, commit, contents, job_of, properties, running_job, state_of, stored
+
+FAILURE = Failure(code=FailureCode.DIVERGED, message="m", hint="h")
 
 
 def prune(database, hold: Hold, keep_last: int, keep_best: int) -> list[str]:
@@ -158,3 +163,30 @@ def test_a_deleted_job_names_all_its_files_and_leaves_no_row(database):
     assert kept(database, other) == [1]
     with database.read() as session:
         assert orphans.named(session, [*everything]) == set()
+
+
+def test_a_checkpoint_that_a_client_has_had_recalibrated_stays(database):
+    hold = scored_job(database, None)
+    with database.write() as session:
+        lease.fail(session, hold, FAILURE)
+    with database.write() as session:
+        recalibrations.create(session, hold.job_id, Recalibration())
+    with database.write() as session:
+        commands.retry(session, hold.job_id)
+    again = claim(database)
+    for step in (5, 6, 7):
+        commit(database, again, step)
+    prune(database, again, 1, 0)
+    assert kept(database, again) == [1, 7]
+
+
+def test_checkpoints_of_an_older_version_have_a_model_but_nothing_to_go_on_from(database):
+    hold = scored_job(database, None, None)
+    with database.write() as session:
+        session.execute(sa.update(Checkpoint).values(is_resumable=False))
+    with database.read() as session:
+        job = session.get_one(Job, hold.job_id)
+        assert checkpoints.resumable(session, hold.job_id) == []
+        assert checkpoints.choose(session, job).step == 2
+        with pytest.raises(NoModelYet):
+            checkpoints.choose(session, job, to_go_on=True)

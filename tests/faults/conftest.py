@@ -1,11 +1,13 @@
 """The long form of the tests, and the page that their figures go to."""
 
+import contextlib
+import functools
 from pathlib import Path
 
 import pytest
 
 from tests.faults.figures import Figures
-from tests.faults.harness import STACKS, installed
+from tests.faults.harness import STACKS, Stack, installed
 from tests.faults.runs import Reference
 
 FIGURES = pytest.StashKey[Figures]()
@@ -13,7 +15,7 @@ FIGURES = pytest.StashKey[Figures]()
 
 def pytest_addoption(parser):
     group = parser.getgroup("faults")
-    group.addoption("--long", action="store_true", help="many more faults, on both stacks; hours")
+    group.addoption("--long", action="store_true", help="many more faults, on both stacks")
     group.addoption("--figures", type=Path, help="a Markdown page for the figures of this session")
     group.addoption("--fault-seed", type=int, default=0, help="of the moments at which things break")
 
@@ -39,35 +41,51 @@ def figures(pytestconfig, seed) -> Figures:
 
 
 def pytest_generate_tests(metafunc):
+    """In the short form the tests run on the embedded stack, or on the one that their module names."""
     if "stack_kind" in metafunc.fixturenames:
-        kinds = STACKS if option(metafunc.config, "long", False) else STACKS[:1]
+        short = getattr(metafunc.module, "SHORT_STACKS", STACKS[:1])
+        kinds = STACKS if option(metafunc.config, "long", False) else short
         metafunc.parametrize("stack_kind", kinds, scope="session")
 
 
 @pytest.fixture(scope="session")
-def shared_stack(stack_kind, tmp_path_factory):
-    """For the tests whose faults are over when they end."""
-    with installed(stack_kind, tmp_path_factory.mktemp(f"faults-{stack_kind}")) as stack:
-        stack.start_api()
-        stack.start_worker()
-        yield stack
+def installations(tmp_path_factory):
+    """One of each kind for the whole session, made when it is first asked for."""
+    with contextlib.ExitStack() as running:
+
+        @functools.cache
+        def installation(kind: str) -> Stack:
+            # Jobs may be interrupted as often as a test likes.
+            settings = {"max_attempts": 1000}
+            return running.enter_context(installed(kind, tmp_path_factory.mktemp(kind), **settings))
+
+        yield installation
 
 
 @pytest.fixture
-def stack(shared_stack):
-    """The shared installation with one worker."""
-    running = [worker for worker in shared_stack.workers if worker.is_running()]
+def stack(installations, stack_kind):
+    """The installation of the session, with its API and one worker, whatever the test before has left of it."""
+    shared = installations(stack_kind)
+    if shared.api is None or not shared.api.is_running():
+        shared.start_api()
+    running = [worker for worker in shared.workers if worker.is_running()]
     for worker in running[1:]:
         worker.stop()
     if not running:
-        shared_stack.start_worker()
-    return shared_stack
+        shared.start_worker()
+    return shared
 
 
 @pytest.fixture(scope="session")
-def reference(shared_stack) -> Reference:
-    """What undisturbed runs come to."""
-    return Reference(shared_stack)
+def references():
+    """What undisturbed runs come to, by the stack that they run on."""
+    return functools.cache(Reference)
+
+
+@pytest.fixture
+def reference(references, stack) -> Reference:
+    """What undisturbed runs come to on this stack."""
+    return references(stack)
 
 
 def pytest_terminal_summary(terminalreporter, config):

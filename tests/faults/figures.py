@@ -1,13 +1,17 @@
 """What the faults came to, counted over a session of tests and written into a page of the documentation."""
 
+import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.faults.harness import Stack
+from tests.faults.runs import Stopwatch
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
@@ -46,7 +50,7 @@ class Figure:
     @property
     def bound(self) -> str:
         """The rule of three: none of n leaves room for a rate of 3/n (95 % confidence)."""
-        if self.lost or self.doubled or not self.tried:
+        if self.survived < self.tried or self.lost or self.doubled or not self.tried:
             return ""
         return f"{min(1.0, 3 / self.tried):.1%}"
 
@@ -59,37 +63,53 @@ class Figure:
 
 
 @dataclass(kw_only=True)
+class Tally:
+    """What a test counts while it runs: a try is `tried` when it begins, and `survived` once all was compared."""
+
+    tried: int = 0
+    survived: int = 0
+    #: The end that each job of the test must come to; `stack.losses` counts those that do not, or do so twice.
+    ends: dict[str, str] = field(default_factory=dict)
+    lost: int = 0
+    doubled: int = 0
+    note: str = ""
+
+    def judge(self, stack: Stack) -> None:
+        """Look at all jobs, whether or not the test came to its end."""
+        for job, end in self.ends.items():
+            lost, doubled = stack.losses(job, end)
+            self.lost += lost
+            self.doubled += doubled
+
+
+@dataclass(kw_only=True)
 class Figures:
     """The rows of a session, one for each scenario on each stack."""
 
     seed: int
     rows: dict[tuple[str, str], Figure] = field(default_factory=dict)
 
-    def add(
-        self,
-        *,
-        scenario: str,
-        stack: str,
-        tried: int,
-        survived: int,
-        lost: int,
-        doubled: int,
-        seconds: float,
-        note: str = "",
-    ) -> None:
-        """Count a test; what it says is added to its scenario's row."""
-        new = Figure(
-            scenario=scenario,
-            stack=stack,
-            tried=tried,
-            survived=survived,
-            lost=lost,
-            doubled=doubled,
-            seconds=seconds,
-            note=note,
-        )
-        known = self.rows.get((scenario, stack))
-        self.rows[scenario, stack] = known + new if known else new
+    @contextlib.contextmanager
+    def counting(self, scenario: str, stack: Stack) -> Iterator[Tally]:
+        """Make a row, or add to it, of what happens in the block: a test that fails has its row too."""
+        tally, watch = Tally(), Stopwatch()
+        try:
+            yield tally
+        finally:
+            seconds = watch.seconds
+            tally.judge(stack)
+            new = Figure(
+                scenario=scenario,
+                stack=stack.kind,
+                tried=tally.tried,
+                survived=tally.survived,
+                lost=tally.lost,
+                doubled=tally.doubled,
+                seconds=seconds,
+                note=tally.note,
+            )
+            known = self.rows.get((scenario, stack.kind))
+            self.rows[scenario, stack.kind] = known + new if known else new
 
     def write(self, page: Path, failed: Sequence[str] = ()) -> None:
         """Put the table between the marks of a page; what stands around them stays."""

@@ -149,6 +149,10 @@ class Stack:
         """Fail if the job's timeline has a gap or a move that the law does not know, whatever its end."""
         whole.check_timeline(self.client(), job)
 
+    def losses(self, job: str, end: str) -> tuple[int, int]:
+        """Whether the job is lost, and whether doubled, 0 or 1 each."""
+        return whole.losses(self._database, job, end)
+
     def logs(self) -> str:
         """What all parts have written."""
         return "\n".join(f"== {log.name}\n{log.read_text()}" for log in sorted(self.home.glob("*.log")))

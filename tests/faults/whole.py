@@ -13,7 +13,7 @@ from db.cursor import LAST_STEP
 from db.engine import Database
 from db.status import TRANSITIONS, Status
 from db.store import Store, StoredFile
-from db.tables import Attempt, Chunk
+from db.tables import Attempt, Chunk, Event, Job
 from tests.e2e.client import Client
 
 #: Differs from run to run.
@@ -46,6 +46,23 @@ def check(client: Client, database: Database, store: Store, job: str) -> None:
     _check_metrics(client, job, shown)
     _check_chunks(database, job, shown["progress"]["step"])
     _check_checkpoints(database, store, job, shown["progress"]["step"])
+
+
+def losses(database: Database, job: str, end: str) -> tuple[int, int]:
+    """Whether the job is lost and whether it is doubled, by the rows alone: 0 or 1 each.
+
+    Lost is one that has not come to its `end`, or lacks a step; doubled is one that came to it twice, or has a step
+    twice.
+    """
+    with database.read() as session:
+        row = session.get(Job, job)
+        if row is None:
+            return 1, 0
+        lines = session.scalars(select(Event).where(Event.job_id == job, Event.type == "status"))
+        ends = [line.data["status"] for line in lines].count(end)
+        steps = _steps_that_count(session, job)
+    lacking = end == "succeeded" and len(set(steps)) < row.step
+    return int(row.status.value != end or lacking), int(ends > 1 or len(set(steps)) < len(steps))
 
 
 def check_timeline(client: Client, job: str) -> Counter[str]:

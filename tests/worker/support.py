@@ -51,6 +51,9 @@ class Kept:
         self.calls.append(f"probe {name}")
         self.probes.setdefault(name, []).append((step, dict(values)))
 
+    def takes_checkpoint(self, *, needed: bool = False) -> bool:
+        return True
+
     def checkpoint(self, snapshot: Snapshot) -> None:
         self.calls.append(f"checkpoint {snapshot.step}")
         self.snapshots.append(snapshot)

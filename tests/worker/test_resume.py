@@ -199,12 +199,44 @@ def test_what_a_fork_wants_otherwise_begins_anew_and_the_rest_goes_on(digits):
     case = of_digits(digits, optimizer={"name": "SGD", "lr": 0.1, "momentum": 0.9})
     snapshot = case.cut(CUT).snapshots[-1]
     other = of_digits(digits, optimizer={"name": "SGD", "lr": 0.01, "momentum": 0.9}, batch_size=16).run()
-    assert restore(other, written_and_read(snapshot)) == Place(CUT, snapshot.state["place"][1] + 1, 0)
+    assert restore(other, written_and_read(snapshot), forked=True) == Place(CUT, snapshot.state["place"][1] + 1, 0)
     group = other.optimizer.param_groups[0]
     assert (group["lr"], group["momentum"]) == (0.01, 0.9)
     moments = other.optimizer.state_dict()["state"]
     saved = snapshot.state["parts"]["optimizer"]["state"]
     assert all(torch.equal(moments[i]["momentum_buffer"], saved[i]["momentum_buffer"]) for i in saved)
     adam = of_digits(digits, optimizer={"name": "AdamW"}).run()
-    restore(adam, written_and_read(snapshot))
+    restore(adam, written_and_read(snapshot), forked=True)
     assert adam.optimizer.state_dict()["state"] == {}
+
+
+def test_a_job_goes_on_with_every_part_whatever_its_settings_are_called_by_now(digits):
+    """As after an upgrade that has given a part one more field."""
+    case = of_digits(digits, **PARTS["scheduler"])
+    whole, first = case.undisturbed(), case.cut(CUT)
+    saved = first.snapshots[-1]
+    older = {name: text.replace("{", '{"then": 1, ', 1) for name, text in saved.state["made_by"].items()}
+    rest = case.resumed(replace(saved, state=saved.state | {"made_by": older}))
+    assert_same(whole.snapshots[-1].weights, rest.snapshots[-1].weights)
+    assert_same(numbers(whole), numbers(first, rest))
+
+
+def test_a_fork_stops_early_and_selects_for_itself(digits):
+    changes = {"early_stopping": {"target": 0.01}, "evaluate": {"every": 10}}
+    stopped = of_digits(digits, **changes).undisturbed().snapshots[-1]
+    assert stopped.step == 10
+    run = of_digits(digits, **changes).run()
+    restore(run, written_and_read(stopped), forked=True)
+    assert not run.is_stopped_early
+    assert run.selection.state_dict() == {"value": None}
+
+
+def test_a_schedule_that_begins_anew_in_a_fork_is_over_the_steps_that_are_left(digits):
+    case = of_digits(digits, scheduler={"name": "CosineAnnealingLR"})
+    snapshot = written_and_read(case.undisturbed().snapshots[-1])
+    longer = of_digits(digits, scheduler={"name": "CosineAnnealingLR"}, steps=2 * STEPS).spec
+    run, kept = make_run(longer, digits, CPU, begun=STEPS), Kept()
+    assert train(run, kept, lambda: None, restore(run, snapshot, forked=True)) is None
+    rates = kept.series("lr", "evaluation")
+    assert rates[0] < 0.1
+    assert 0 < rates[-1] < 1e-3

@@ -65,7 +65,7 @@ def downgrade() -> None:
     for table in ("workers", "idempotency_keys", "logs"):
         op.drop_table(table)
     with op.batch_alter_table("checkpoints") as checkpoints:
-        for name in ("epoch", "latest", "best", "score", "damaged_at"):
+        for name in ("epoch", "latest", "best", "score", "damaged_at", "is_resumable"):
             checkpoints.drop_column(name)
     # What the older version cannot hold: forks, whose attempt is numbered 0, and states that it does not know.
     op.execute("DELETE FROM jobs WHERE id IN (SELECT job_id FROM attempts WHERE number = 0)")
@@ -132,10 +132,12 @@ def _add_to_checkpoints() -> None:
         checkpoints.add_column(sa.Column("best", JSON, nullable=True))
         checkpoints.add_column(sa.Column("score", sa.Double(), nullable=True))
         checkpoints.add_column(sa.Column("damaged_at", TIME, nullable=True))
+        checkpoints.add_column(sa.Column("is_resumable", sa.Boolean(), nullable=True))
     # Older checkpoints lack what exact resumption needs; their models stay, and an attempt begins anew.
-    op.execute("UPDATE checkpoints SET epoch = 0, latest = '{}', best = '{}', damaged_at = created_at")
+    op.execute("UPDATE checkpoints SET epoch = 0, latest = '{}', best = '{}', is_resumable = false")
     with op.batch_alter_table("checkpoints") as checkpoints:
         checkpoints.alter_column("epoch", existing_type=sa.BigInteger(), nullable=False)
+        checkpoints.alter_column("is_resumable", existing_type=sa.Boolean(), nullable=False)
         for name in ("latest", "best"):
             checkpoints.alter_column(name, existing_type=JSON, nullable=False)
 
