@@ -16,8 +16,8 @@ SQLITE_BUSY_TIMEOUT = 30.0
 #: Seconds after which Postgres ends a transaction whose process does nothing: one that stands still, or whose
 #: machine is cut off, would keep the row of its job, and no other worker could take the job over.
 POSTGRES_IDLE_TIMEOUT = 30.0
-#: After how long a server that was cut off without a word is given up, where the address does not say: seconds, the
-#: last in milliseconds (libpq's connection parameters). Without them a call waits for many minutes.
+#: After how long a server that was cut off without a word is given up, where the address does not say: libpq's
+#: connection parameters, in seconds, the last in milliseconds. Without them a call may wait for many minutes.
 POSTGRES_PATIENCE = {
     "connect_timeout": 5,
     "keepalives_idle": 10,

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from db.events import EventType
+from db.status import REPEATS, TRANSITIONS, FailureCode, Status, is_retryable
 from docs import catalog
 from models.catalog.registry import architectures, norms
 from models.shapes import sites
@@ -40,3 +42,21 @@ def test_the_network_that_the_readme_declares_is_one():
     )
     spec = make_spec(**json.loads("{" + block + "}"))
     assert [site.name for site in sites(spec.blueprint())] == ["norm1", "residual3.norm1"]
+
+
+def rows(heading):
+    """The cells of the table in a section of docs/jobs.md."""
+    text = (ROOT / "docs" / "jobs.md").read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {heading}$(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_life_of_a_job_is_described_whole():
+    assert [row[0] for row in rows("States")] == [f"`{status}`" for status in Status]
+    moves = [f"`{status}` → `{target}`" for status, targets in TRANSITIONS.items() for target in targets]
+    assert sorted(row[0] for row in rows("Transitions")) == sorted(moves)
+    assert [row[0] for row in rows("The timeline")] == [f"`{type}`" for type in EventType]
+    words = {True: "yes", False: "no"}
+    failures = [[f"`{code}`", words[code not in REPEATS], words[is_retryable(code)]] for code in FailureCode]
+    assert [[code, again, retryable] for code, _, again, retryable, _ in rows("Failures")] == failures

@@ -15,7 +15,6 @@ from db.settings import WorkerSettings
 from worker.child_output import OutputEnds, redirected
 from worker.stop import Stop
 
-
 #: Seconds between signs of life, at most.
 SIGN_SECONDS = 5.0
 

@@ -47,7 +47,7 @@ def sweep(database: Database, store: Store, stop: Event | None = None) -> int:
 
 
 def _is_ours(database: Database, store: Store) -> bool:
-    """Whether the store is this database's; one that has no owner yet gets it, unless its files speak against it."""
+    """Whether the store is this database's. One without an owner becomes so, unless its files speak against it."""
     with database.write() as session:
         own = installation.identify(session)
     owner = _owner(store)
@@ -63,8 +63,8 @@ def _is_ours(database: Database, store: Store) -> bool:
     strange = _strange(database, store)
     if strange >= (1 if owner is None else MANY):
         log.error(
-            "The store holds %d files of jobs, and the database names none of them: they all stay. Is it the right "
-            "database?",
+            "The store holds %d files of jobs, and the database names none of them: all leftovers stay. Is it the "
+            "right database?",
             strange,
         )
         return False

@@ -20,6 +20,7 @@ from db.spec.job import JobSpec
 from db.store import Store
 from db.tables import Checkpoint
 from models.shapes import sites
+from worker.narration import Narrator
 from worker.patience import patiently
 from worker.protocols import Series
 from worker.saver import Saver
@@ -29,8 +30,8 @@ T = TypeVar("T")
 
 #: Seconds between writes.
 WRITE_EVERY = 0.5
-#: Seconds that a checkpoint which may be left out waits for room: where steps take microseconds, those that the job
-#: asks for are not lost to a write of milliseconds.
+#: Seconds that the loop waits for room for a checkpoint that may be left out: where steps take microseconds, those
+#: that the job asks for are not lost to a write of milliseconds.
 ROOM_WITHIN = 1.0
 
 #: Of metrics by the last part of their names: what the best value is.
@@ -40,6 +41,7 @@ LEAST, GREATEST = {"loss", "rmse"}, {"accuracy", "r2"}
 class DatabaseReporter:
     """A `Reporter` whose calls only put things in a queue; one thread writes them, in order.
 
+    States are large: besides the one that is being saved, one at most waits.
     When a write is refused because another attempt holds the job, or fails for good, `stopped` is set and the
     error is raised by `close`.
     """
@@ -65,8 +67,9 @@ class DatabaseReporter:
         self._values: dict[str, Any] = {}
         self._latest: dict[str, dict[str, Any]] = dict(resumed.latest) if resumed else {}
         self._best: dict[str, dict[str, Any]] = dict(resumed.best) if resumed else {}
+        self._narrator = Narrator()
         self._saver = Saver(database, store, hold, spec, storage_patience_seconds)
-        #: Set while no state waits to be saved. With the one that is being saved, two at most are in memory.
+        #: Set while no state waits to be saved.
         self._has_room = threading.Event()
         self._has_room.set()
         self._has_news = False
@@ -97,7 +100,8 @@ class DatabaseReporter:
         self._queue.put(lambda: self._add_probe(name, step, values))
 
     def takes_checkpoint(self, *, needed: bool = False) -> bool:
-        return self._has_room.wait(None if needed else ROOM_WITHIN)
+        # A reporter that has stopped keeps nothing, so that there is always room in it.
+        return self.stopped.is_set() or self._has_room.wait(None if needed else ROOM_WITHIN)
 
     def checkpoint(self, snapshot: Snapshot) -> None:
         self._has_room.clear()
@@ -131,7 +135,7 @@ class DatabaseReporter:
             self._error = error
             self.stopped.set()
         finally:
-            self._has_room.set()  # nobody would wait for anything any more
+            self._has_room.set()  # for a loop that waits
 
     def _take_for(self, seconds: float) -> bool:
         """Handle what comes for a while; false when nothing more will come."""
@@ -155,6 +159,8 @@ class DatabaseReporter:
         for name, values in columns.items():
             self._latest[name] = _point(values[-1], steps[-1])
             self._improve(name, steps, values)
+        if stream == "evaluation":
+            self._narrator.evaluated(steps[-1], {name: float(values[-1]) for name, values in columns.items()})
 
     def _improve(self, name: str, steps: Sequence[int], values: np.ndarray[Any, np.dtype[np.float64]]) -> None:
         kind = name.rpartition("/")[2]
@@ -217,7 +223,8 @@ class DatabaseReporter:
         # Every number up to it must be safe first: who goes on from it does not record them again.
         self._write()
         self._has_room.set()
-        self._saver.save(snapshot, dict(self._latest), dict(self._best))
+        if self._saver.save(snapshot, dict(self._latest), dict(self._best)):
+            self._narrator.saved(snapshot.step)
 
 
 def _point(value: float, step: int) -> dict[str, Any]:

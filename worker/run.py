@@ -21,6 +21,7 @@ from db.settings import WorkerSettings
 from db.spec.job import JobSpec
 from db.status import FailureCode
 from db.store import Store
+from db.tables import Job
 from worker.assembly import make_run, settings_of_parts
 from worker.child import Orders
 from worker.conclusion import End, with_diagnosis
@@ -28,6 +29,7 @@ from worker.data import cache
 from worker.data.cache import CachedData
 from worker.device import choose_device, describe
 from worker.errors import TrainingError
+from worker.narration import beginning, ending, say
 from worker.patience import patiently
 from worker.reporter import DatabaseReporter
 from worker.resume import find_start
@@ -45,11 +47,17 @@ def run_attempt(settings: WorkerSettings, hold: Hold, orders: Orders) -> None:
     database = Database(settings.database_url)
     try:
         end = _train(settings, database, hold, orders)
-        patiently(database, lambda session: end(session, hold))
+        say(patiently(database, lambda session: _end(session, hold, end)))
     except AttemptSuperseded as superseded:
         log.warning("%s", superseded)
     finally:
         database.dispose()
+
+
+def _end(session: Session, hold: Hold, end: End) -> str:
+    """Write the end; returns what the attempt says of it."""
+    end(session, hold)
+    return ending(session.get_one(Job, hold.job_id, populate_existing=True))
 
 
 def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Orders) -> End:
@@ -68,10 +76,12 @@ def _train(settings: WorkerSettings, database: Database, hold: Hold, orders: Ord
         try:
             device = choose_device(spec.device)
             cached = load_data(settings, spec.dataset.info, spec.dataset.binarize)
-            reporter.environment(describe(device, spec.precision), cached.digest)
+            environment = describe(device, spec.precision)
+            reporter.environment(environment, cached.digest)
             forked = checkpoint is not None and checkpoint.attempt == BEGINNING
             run = make_run(spec, cached, device, begun=_begun(spec, saved, forked=forked))
             start = Place() if saved is None else restore(run, saved, forked=forked)
+            say(beginning(hold.attempt, environment, start.step))
             stop = train(run, reporter, lambda: Stop.LOST if reporter.stopped.is_set() else orders.stop, start)
         finally:
             reporter.close()

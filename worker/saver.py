@@ -39,8 +39,8 @@ class Saver:
         self._spec = spec
         self._told_of: str | None = None
 
-    def save(self, snapshot: Snapshot, latest: Shown, best: Shown) -> None:
-        """Commit a state as the job's newest checkpoint, then forget those that need not stay.
+    def save(self, snapshot: Snapshot, latest: Shown, best: Shown) -> bool:
+        """Make a state the job's newest checkpoint, then forget those that need not stay; whether it is saved.
 
         A store that does not take it leaves the checkpoints before untouched. The run goes on without one that it
         does not wait for; for another it waits a while.
@@ -58,12 +58,13 @@ class Saver:
             except (StorageFull, StorageFailed) as error:
                 self._tell(snapshot.step, error)
                 if not snapshot.required:
-                    return
+                    return False
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(min(TRY_EVERY, self._patience_seconds / 10))
         self._told_of = None
         self._commit(saved)
+        return True
 
     def _put(self, snapshot: Snapshot, latest: Shown, best: Shown) -> Saved:
         """Write the files, all of them or none."""

@@ -129,12 +129,7 @@ class Supervisor:
             process.kill()
         process.join(KILL_SECONDS)
         if process.is_alive():
-            log.error(
-                "Job %s: process %d was killed and is still there: a disk or a device holds it. It may keep memory; "
-                "what it writes is refused.",
-                hold.job_id,
-                process.pid,
-            )
+            log.error("Job %s: process %s was killed and is still there.", hold.job_id, process.pid)
 
     def _out_of_time(self, hold: Hold) -> Failure:
         with self._database.read() as session:

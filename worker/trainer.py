@@ -146,7 +146,7 @@ def _train(run: Run, reporter: Reporter, wanted: Wanted, start: Place) -> Stop |
                 score = evaluate(run, reporter, step, now)
         ends = last or run.is_stopped_early
         needed = ends or is_best(run, score)
-        # Where the store is slower than the run, one that is due is left out, rather than memory filled with states.
+        # Where the store is slower than the run, one that is due is left out: memory would fill with states.
         if (needed or step % plan.checkpoint_every == 0) and reporter.takes_checkpoint(needed=needed):
             flush(run, reporter)
             # Where records are flushed for checkpoints alone, nothing else says how far the run is.

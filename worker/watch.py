@@ -143,7 +143,7 @@ class Watch:
 
     def _guard(self, over: threading.Event) -> None:
         """Kill the trainer once there is reason to, whatever the database does."""
-        looked = clock()
+        looked = self._alive
         while not over.wait(POLL_SECONDS):
             now = clock()
             self._listen(now)

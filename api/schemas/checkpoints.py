@@ -26,6 +26,8 @@ class CheckpointOut(Out):
     score: float | None
     """Value of the metric that the job selects by, the greater the better: an error has its sign turned. Null
     where the step was not evaluated."""
+    is_resumable: bool
+    """False for one of an older version: it has a model, but no attempt and no fork goes on from it."""
     is_best: bool = False
     """Whether it is the one that `best` names: of the greatest score, the older of equals."""
     created_at: datetime

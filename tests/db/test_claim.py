@@ -46,7 +46,7 @@ def test_a_claim_takes_the_lease_the_attempt_and_the_message(database):
     assert job.started_at is not None
     assert contents(database)["outbox"] == []
     assert attempts_of(database, job_id) == [(1, None)]
-    assert events_of(database, job_id)[-1] == (1, "starting", None)
+    assert events_of(database, job_id)[-1] == (1, "starting", "claimed")
 
 
 def test_jobs_are_claimed_by_priority_and_then_by_age(database):

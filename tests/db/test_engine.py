@@ -136,3 +136,14 @@ def test_the_databases_clock_moves_and_takes_an_offset(database):
     assert (first - before).total_seconds() == pytest.approx(90.5, abs=0.1)
     assert first.tzinfo is not None
     assert later >= first
+
+
+def test_a_postgres_that_is_cut_off_is_given_up_in_seconds_unless_the_address_says_otherwise(shared_postgres):
+    given = Database(shared_postgres.url.update_query_dict({"connect_timeout": "7"}).render_as_string(False))
+    found = []
+    for database in (shared_postgres, given):
+        with database.engine.connect() as connection:
+            found.append(connection.connection.driver_connection.info.get_parameters())
+    given.dispose()
+    assert [parameters["connect_timeout"] for parameters in found] == ["5", "7"]
+    assert all((each["keepalives_idle"], each["tcp_user_timeout"]) == ("10", "15000") for each in found)

@@ -66,13 +66,13 @@ def installations(tmp_path_factory):
 def stack(installations, stack_kind):
     """The installation of the session, with its API and one worker, whatever the test before has left of it."""
     shared = installations(stack_kind)
+    worker, *others = shared.running_workers() or [shared.start_worker(wait=False)]
+    for other in others:
+        other.stop()
+    # Meanwhile the worker starts.
     if shared.api is None or not shared.api.is_running():
         shared.start_api()
-    running = [worker for worker in shared.workers if worker.is_running()]
-    for worker in running[1:]:
-        worker.stop()
-    if not running:
-        shared.start_worker()
+    worker.wait_until_ready()
     return shared
 
 

@@ -82,12 +82,14 @@ class Stack:
         self._started += 1
         ready, log = self.home / f"worker-{self._started}.ready", self.home / f"worker-{self._started}.log"
         own = {f"NORMLAB_{name.upper()}": str(value) for name, value in settings.items()}
-        worker = WorkerProcess("worker", {**self.environment, "NORMLAB_READY_FILE": str(ready), **own}, log)
+        worker = WorkerProcess({**self.environment, "NORMLAB_READY_FILE": str(ready), **own}, log, ready)
         self.workers.append(worker)
         if wait:
-            wait_for(lambda: ready.exists() or not worker.is_running())
-            assert worker.is_running(), log.read_text()
+            worker.wait_until_ready()
         return worker
+
+    def running_workers(self) -> list[WorkerProcess]:
+        return [worker for worker in self.workers if worker.is_running()]
 
     def stop_redis(self, number: int = signal.SIGTERM) -> None:
         """SIGTERM or SIGKILL; either way it forgets everything."""

@@ -88,7 +88,16 @@ class Part:
 
 
 class WorkerProcess(Part):
-    """`normlab-server worker`."""
+    """`normlab-server worker`, which writes `ready` once it takes jobs."""
+
+    def __init__(self, environment: dict[str, str], log: Path, ready: Path) -> None:
+        super().__init__("worker", environment, log)
+        self._ready = ready
+
+    def wait_until_ready(self) -> None:
+        """Return once it takes jobs."""
+        wait_for(lambda: self._ready.exists() or not self.is_running())
+        assert self.is_running(), self.log.read_text()
 
     def trainers(self) -> list[int]:
         """The trainers: children of the fork server."""

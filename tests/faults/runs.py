@@ -23,9 +23,9 @@ SPEC = {
     "scheduler": {"name": "CosineAnnealingLR"},
     "ema": {"decay": 0.9},
     "batch_size": 60,
-    "steps": 4000,
+    "steps": 3200,
     "evaluate": {"every": 1000, "train_samples": 256},
-    "checkpoint": {"every": 150, "keep_last": 3, "keep_best": 0},
+    "checkpoint": {"every": 100, "keep_last": 3, "keep_best": 0},
 }
 
 

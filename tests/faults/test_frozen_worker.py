@@ -15,7 +15,8 @@ from db.engine import Database
 from db.folder import TEMPORARY
 from db.tables import Artifact, Checkpoint, Chunk, Event
 from tests.e2e.client import DIGITS
-from tests.faults.harness import STACKS, Stack, WorkerProcess, installed
+from tests.faults.harness import STACKS, Stack, WorkerProcess
+from tests.faults.runs import Stopwatch
 from tests.services import wait_for
 from worker import orphans
 
@@ -23,14 +24,11 @@ pytestmark = pytest.mark.faults
 
 #: Long enough to be frozen in, with much to be written late.
 SPEC = {**DIGITS, "steps": 1200, "checkpoint": {"every": 60}, "statistics": {"every": 50}}
-#: Freezes at any moment and in the middle of writing a checkpoint, one after the other.
-SHORT, LONG = 2, 20
+#: Freezes: in the middle of writing a checkpoint and at any moment, one after the other.
+SHORT, LONG = 1, 10
+SHORT_STACKS = STACKS[1:]
 #: Long enough for a transaction of the service, short enough not to wait for a frozen one.
 LOCK_SECONDS = 2.0
-
-
-def pytest_generate_tests(metafunc):
-    metafunc.parametrize("kind", STACKS if metafunc.config.getoption("long", False) else STACKS[1:])
 
 
 def folder_of(stack: Stack, job: str) -> Path:
@@ -120,43 +118,44 @@ def sweep_late_files(stack: Stack, job: str, before: set[Path]) -> int:
     return len(late)
 
 
-def test_a_worker_that_wakes_after_another_took_its_job_changes_nothing(kind, long, seed, figures, tmp_path):
-    chance, freezes = random.Random(seed), LONG if long else SHORT
-    started, woken, late, moments = time.monotonic(), 0, 0, []
-    with installed(kind, tmp_path, max_attempts=100) as stack:
-        stack.start_api()
-        client, holder = stack.client(), stack.start_worker()
-        job = client.submit(SPEC)
-        stack.start_worker(wait=False)
+def test_a_worker_that_wakes_after_another_took_its_job_changes_nothing(stack, long, seed, figures):
+    chance, client, freezes = random.Random(seed), stack.client(), LONG if long else SHORT
+    woken, late, moments = 0, 0, [0.0]
+    (holder,) = stack.running_workers()
+    with figures.counting("worker frozen beyond its lease", stack) as tally:
         for number in range(freezes):
-            moment = {"in_a_checkpoint": bool(number % 2), "with_locks": long and stack.postgres is not None}
-            woken += freeze(stack, holder, job, chance=chance, **moment)
-            frozen = time.monotonic()
-            wait_for(lambda job=job: client.job(job)["attempt"] == 2, timeout=120, every=0.05)
-            moments.append(time.monotonic() - frozen)
-            before, files = written(stack.database(), job), files_of(stack, job)
-            holder.wake()
-            wait_for(lambda holder=holder: not holder.trainers(), timeout=20, every=0.05)
-            late += sweep_late_files(stack, job, files)
-            assert client.wait(job)["attempt"] == 2
-            after = written(stack.database(), job)
-            assert after["chunks"] == before["chunks"]
-            assert after["events"] == before["events"]
-            assert after["checkpoints"] <= before["checkpoints"]
-            stack.check_whole(job)
-            # The one that was woken goes on with the next job, and is not the worse for it.
-            if number + 1 < freezes:
-                job = client.submit(SPEC)
+            job = client.submit(SPEC)
+            tally.tried += 1
+            tally.ends[job] = "succeeded"
+            if number:
                 wait_for(lambda job=job: client.job(job)["progress"]["step"] > 0)
                 holder = stack.holder_of(job)
-    figures.add(
-        scenario="worker frozen beyond its lease",
-        stack=kind,
-        tried=freezes,
-        survived=freezes,
-        lost=0,
-        doubled=0,
-        seconds=time.monotonic() - started,
-        note=f"taken over after at most {max(moments):.1f} s; woken again {woken} times as it held a lock; "
-        f"{late} late files left to the sweep",
-    )
+            else:
+                stack.start_worker(wait=False)
+            moment = {"in_a_checkpoint": not number % 2, "with_locks": long and stack.postgres is not None}
+            woken += freeze(stack, holder, job, chance=chance, **moment)
+            frozen = Stopwatch()
+            wait_for(lambda job=job: client.job(job)["attempt"] == 2, timeout=120, every=0.05)
+            moments.append(frozen.seconds)
+            # The one that is woken goes on with the next job, and is not the worse for it.
+            late += wake(stack, holder, job)
+            tally.survived += 1
+            tally.note = (
+                f"taken over after at most {max(moments):.1f} s; woken again {woken} times as it held a lock; "
+                f"{late} late files left to the sweep"
+            )
+
+
+def wake(stack: Stack, holder: WorkerProcess, job: str) -> int:
+    """Let the first holder of the job go on; returns how many files it still wrote, which nothing names."""
+    before, files = written(stack.database(), job), files_of(stack, job)
+    holder.wake()
+    wait_for(lambda: not holder.trainers(), timeout=20, every=0.05)
+    late = sweep_late_files(stack, job, files)
+    assert stack.client().wait(job)["attempt"] == 2
+    after = written(stack.database(), job)
+    assert after["chunks"] == before["chunks"]
+    assert after["events"] == before["events"]
+    assert after["checkpoints"] <= before["checkpoints"]
+    stack.check_whole(job)
+    return late

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.disks import small_disk
-from tests.faults.harness import installed
-from tests.faults.runs import SPEC, Stopwatch, after_step, command, kept, outcome, timeline
+from tests.faults.harness import Stack, installed
+from tests.faults.runs import SPEC, after_step, command, kept, outcome, timeline
 from tests.services import wait_for
 
 pytestmark = pytest.mark.faults
@@ -69,15 +69,17 @@ def crowded(stack_kind, tmp_path_factory):
 
 
 @pytest.fixture
-def figure(figures, stack_kind):
-    """Counts a test that came through."""
-    watch = Stopwatch()
+def counted(figures):
+    """One try of a scenario, which survives if the block comes to its end; each of its jobs must succeed."""
 
-    def add(scenario: str) -> None:
-        counts = {"tried": 1, "survived": 1, "lost": 0, "doubled": 0}
-        figures.add(scenario=scenario, stack=stack_kind, seconds=watch.seconds, **counts)
+    @contextlib.contextmanager
+    def count(scenario: str, stack: Stack, *jobs: str) -> Iterator[None]:
+        with figures.counting(scenario, stack) as tally:
+            tally.tried, tally.ends = 1, dict.fromkeys(jobs, "succeeded")
+            yield
+            tally.survived = 1
 
-    return add
+    return count
 
 
 def verify_all(stack, checkpoints) -> None:
@@ -90,60 +92,60 @@ def refusals(client, job: str):
     return timeline(client, job, "storage_full")
 
 
-def test_training_goes_on_without_a_periodic_checkpoint(crowded, reference, figure):
+def test_training_goes_on_without_a_periodic_checkpoint(crowded, reference, counted):
     stack, disk = crowded
     client, expected = stack.client(), reference.of(SPEC)
     job = client.submit(SPEC)
-    wait_for(lambda: len(kept(stack, job)) > 1)
-    with disk.full():
-        refused = wait_for(lambda: refusals(client, job))[0]["data"]["step"]
-        after_step(client, job, refused + 3 * SPEC["checkpoint"]["every"])
-        before = kept(stack, job)
-        assert before[0].row.step < refused
-        verify_all(stack, before)
-        assert len(refusals(client, job)) == 1, "said once, not at every try"
-    assert client.wait(job)["status"] == "succeeded"
-    stack.check_whole(job)
-    assert outcome(stack, job) == expected
-    figure("the store is full at a periodic checkpoint")
+    with counted("the store is full at a periodic checkpoint", stack, job):
+        wait_for(lambda: len(kept(stack, job)) > 1)
+        with disk.full():
+            refused = wait_for(lambda: refusals(client, job))[0]["data"]["step"]
+            after_step(client, job, refused + 3 * SPEC["checkpoint"]["every"])
+            before = kept(stack, job)
+            assert before[0].row.step < refused
+            verify_all(stack, before)
+            assert len(refusals(client, job)) == 1, "said once, not at every try"
+        assert client.wait(job)["status"] == "succeeded"
+        stack.check_whole(job)
+        assert outcome(stack, job) == expected
 
 
-def test_the_last_checkpoint_waits_for_room(crowded, reference, figure):
+def test_the_last_checkpoint_waits_for_room(crowded, reference, counted):
     stack, disk = crowded
     client, expected = stack.client(), reference.of(SPEC)
     job = client.submit(SPEC)
-    wait_for(lambda: kept(stack, job))
-    with disk.full():
-        shown = after_step(client, job, SPEC["steps"])
-        assert shown["status"] == "running"
-    shown = client.wait(job)
-    assert (shown["status"], shown["attempt"]) == ("succeeded", 1), shown["failure"]
-    stack.check_whole(job)
-    assert outcome(stack, job) == expected
-    figure("the store is full at the last checkpoint, for a moment")
-
-
-def test_a_job_that_cannot_be_saved_fails_and_goes_on_by_a_retry(crowded, reference, figure):
-    stack, disk = crowded
-    client, expected = stack.client(), reference.of(SPEC)
-    job = client.submit(SPEC)
-    # Near the end: what is lost is trained twice more.
-    wait_for(lambda: (found := kept(stack, job)) and found[0].row.step >= SPEC["steps"] * 3 // 4)
-    with disk.full():
+    with counted("the store is full at the last checkpoint, for a moment", stack, job):
+        wait_for(lambda: kept(stack, job))
+        with disk.full():
+            shown = after_step(client, job, SPEC["steps"])
+            assert shown["status"] == "running"
         shown = client.wait(job)
-        failure = shown["failure"]
-        assert (shown["status"], shown["attempt"], failure["code"]) == ("failed", 2, "storage_full"), failure
-        assert failure["retryable"]
-        assert "no room" in failure["message"]
-        assert "Make room" in failure["hint"]
-        saved = kept(stack, job)
-        verify_all(stack, saved)
-    command(client, job, "retry")
-    assert client.wait(job)["status"] == "succeeded"
-    assert timeline(client, job, "resumed")[-1]["data"]["step"] == saved[0].row.step
-    stack.check_whole(job)
-    assert outcome(stack, job) == expected
-    figure("the store stays full: the job fails, and is retried")
+        assert (shown["status"], shown["attempt"]) == ("succeeded", 1), shown["failure"]
+        stack.check_whole(job)
+        assert outcome(stack, job) == expected
+
+
+def test_a_job_that_cannot_be_saved_fails_and_goes_on_by_a_retry(crowded, reference, counted):
+    stack, disk = crowded
+    client, expected = stack.client(), reference.of(SPEC)
+    job = client.submit(SPEC)
+    with counted("the store stays full: the job fails, and is retried", stack, job):
+        # Near the end: what is lost is trained twice more.
+        wait_for(lambda: (found := kept(stack, job)) and found[0].row.step >= SPEC["steps"] * 3 // 4)
+        with disk.full():
+            shown = client.wait(job)
+            failure = shown["failure"]
+            assert (shown["status"], shown["attempt"], failure["code"]) == ("failed", 2, "storage_full"), failure
+            assert failure["retryable"]
+            assert "no room" in failure["message"]
+            assert "Make room" in failure["hint"]
+            saved = kept(stack, job)
+            verify_all(stack, saved)
+        command(client, job, "retry")
+        assert client.wait(job)["status"] == "succeeded"
+        assert timeline(client, job, "resumed")[-1]["data"]["step"] == saved[0].row.step
+        stack.check_whole(job)
+        assert outcome(stack, job) == expected
 
 
 def recalibrated(client, job: str):
@@ -158,39 +160,39 @@ def recalibrated(client, job: str):
     return wait_for(ended, timeout=60, every=0.05)
 
 
-def test_a_recalibration_without_room_fails_and_says_why(crowded, figure):
+def test_a_recalibration_without_room_fails_and_says_why(crowded, counted):
     stack, disk = crowded
     client = stack.client()
     job = client.run(SPEC, steps=20)["id"]
-    with disk.full():
-        artifact = recalibrated(client, job)
-        failure = artifact["failure"]
-        assert (artifact["status"], failure["code"]) == ("failed", "storage_full")
-        assert "no room" in failure["message"]
-        assert "ask for the file again" in failure["hint"]
-        verify_all(stack, kept(stack, job))
-        inputs = {"data": {"source": "inputs", "inputs": [[[[0.0] * 8] * 8]] * 64}}
-        answer = client.http.post(f"/v1/jobs/{job}/recalibrate", json=inputs)
-        assert (answer.status_code, answer.json()["code"]) == (503, "storage_full")
-        assert int(answer.headers["Retry-After"]) > 0
-    assert recalibrated(client, job)["status"] == "ready"
-    figure("the store is full at a recalibration")
+    with counted("the store is full at a recalibration", stack, job):
+        with disk.full():
+            artifact = recalibrated(client, job)
+            failure = artifact["failure"]
+            assert (artifact["status"], failure["code"]) == ("failed", "storage_full")
+            assert "no room" in failure["message"]
+            assert "ask for the file again" in failure["hint"]
+            verify_all(stack, kept(stack, job))
+            inputs = {"data": {"source": "inputs", "inputs": [[[[0.0] * 8] * 8]] * 64}}
+            answer = client.http.post(f"/v1/jobs/{job}/recalibrate", json=inputs)
+            assert (answer.status_code, answer.json()["code"]) == (503, "storage_full")
+            assert int(answer.headers["Retry-After"]) > 0
+        assert recalibrated(client, job)["status"] == "ready"
 
 
-def test_files_that_a_process_may_not_write_are_a_full_store_too(stack, reference, figure):
+def test_files_that_a_process_may_not_write_are_a_full_store_too(stack, reference, counted):
     client, expected = stack.client(), reference.of(LARGE)
     job = client.submit(LARGE)
-    wait_for(lambda: kept(stack, job))
-    (trainer,) = stack.workers[-1].trainers()
-    # Below a checkpoint and above the database.
-    before = resource.prlimit(trainer, resource.RLIMIT_FSIZE, (12 * MIB, resource.RLIM_INFINITY))
-    refused = wait_for(lambda: refusals(client, job))[0]["data"]
-    assert "limit on the size of files" in refused["message"]
-    after_step(client, job, refused["step"] + 5)
-    verify_all(stack, kept(stack, job))
-    resource.prlimit(trainer, resource.RLIMIT_FSIZE, before)
-    assert client.wait(job)["status"] == "succeeded"
-    assert len(refusals(client, job)) == 1
-    stack.check_whole(job)
-    assert outcome(stack, job) == expected
-    figure("a checkpoint is larger than a process may write")
+    with counted("a checkpoint is larger than a process may write", stack, job):
+        wait_for(lambda: kept(stack, job))
+        (trainer,) = stack.workers[-1].trainers()
+        # Below a checkpoint and above the database.
+        before = resource.prlimit(trainer, resource.RLIMIT_FSIZE, (12 * MIB, resource.RLIM_INFINITY))
+        refused = wait_for(lambda: refusals(client, job))[0]["data"]
+        assert "limit on the size of files" in refused["message"]
+        after_step(client, job, refused["step"] + 5)
+        verify_all(stack, kept(stack, job))
+        resource.prlimit(trainer, resource.RLIMIT_FSIZE, before)
+        assert client.wait(job)["status"] == "succeeded"
+        assert len(refusals(client, job)) == 1
+        stack.check_whole(job)
+        assert outcome(stack, job) == expected

@@ -5,13 +5,14 @@ import json
 import random
 
 import httpx2
+import pytest
 
-from api.settings import ApiSettings
-from db import commands, migrate
+from db import commands
 from db.engine import Database
-from tests.api.support import add_line, serving
-from tests.api.test_bad_input import SPEC
-from tests.services import free_port
+from tests.api.support import add_line
+from tests.faults.runs import SPEC, timeline
+
+pytestmark = pytest.mark.faults
 
 CLIENTS = 100
 LINES = 24
@@ -55,13 +56,15 @@ async def follow_all(url: str, database: Database, job: str) -> list[tuple[list[
         return read
 
 
-def test_clients_that_drop_and_come_back_see_every_line_once(tmp_path):
-    settings = ApiSettings(home=tmp_path, port=free_port())
-    database = Database(settings.database_url)
-    migrate.upgrade(database)
-    with serving(settings) as url:
-        job = httpx2.post(f"{url}/v1/jobs", json=SPEC).json()["id"]
-        read = asyncio.run(follow_all(url, database, job))
-    database.dispose()
-    assert [seen for seen, _ in read] == [list(range(1, LINES + 3))] * CLIENTS
-    assert sum(connects for _, connects in read) > 3 * CLIENTS
+def test_clients_that_drop_and_come_back_see_every_line_once(stack, figures):
+    client = stack.client()
+    with figures.counting(f"{CLIENTS} streams whose clients drop", stack) as tally:
+        job = client.submit(SPEC, steps=10**6, evaluate={"every": 10**4})
+        tally.tried, tally.ends[job] = CLIENTS, "cancelled"
+        read = asyncio.run(follow_all(stack.url, stack.database(), job))
+        written = [line["seq"] for line in timeline(client, job)]
+        tally.survived = sum(seen == written for seen, _ in read)
+        tally.note = f"{len(written)} lines, {sum(connects for _, connects in read)} connections"
+        assert len(written) > LINES
+        assert [seen for seen, _ in read] == [written] * CLIENTS
+        assert sum(connects for _, connects in read) > 3 * CLIENTS

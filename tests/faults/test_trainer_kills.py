@@ -13,7 +13,7 @@ import pytest
 from db import checkpoints
 from db.folder import TEMPORARY
 from tests.e2e.client import DIGITS
-from tests.faults.harness import STACKS, Stack, WorkerProcess, installed
+from tests.faults.harness import STACKS, Stack, WorkerProcess
 from tests.services import wait_for
 
 pytestmark = pytest.mark.faults
@@ -33,10 +33,6 @@ SPEC = {
 SHORT, LONG, STEPS_PER_KILL = 5, 30, 300
 #: What to wait for before a kill.
 MOMENTS = ("any", "file half written", "files without their row")
-
-
-def pytest_generate_tests(metafunc):
-    metafunc.parametrize("kind", STACKS if metafunc.config.getoption("long", False) else STACKS[:1])
 
 
 @dataclass(kw_only=True)
@@ -59,7 +55,7 @@ class Killer:
         (trainer,) = wait_for(self.worker.trainers, timeout=60, every=0.01)
         before = self.files()
         if moment == "any":
-            time.sleep(self.chance.uniform(0, 1.5))
+            time.sleep(self.chance.uniform(0, 1.2))
         else:
             wait_for(lambda: self.has_come(moment, before), timeout=60, every=0.0002)
         os.kill(trainer, signal.SIGKILL)
@@ -87,38 +83,28 @@ class Killer:
         return "elsewhere"
 
 
-def test_a_job_whose_trainer_is_killed_again_and_again_ends_bit_for_bit_as_undisturbed(
-    kind, long, seed, figures, tmp_path
-):
-    kills = LONG if long else SHORT
+def test_a_job_whose_trainer_is_killed_again_and_again_ends_bit_for_bit_as_undisturbed(stack, long, seed, figures):
+    client, kills = stack.client(), LONG if long else SHORT
+    (worker,) = stack.running_workers()
     spec = {**SPEC, "steps": STEPS_PER_KILL * kills}
-    with installed(kind, tmp_path, max_attempts=1000) as stack:
-        stack.start_api()
-        worker, client = stack.start_worker(), stack.client()
-        undisturbed = client.run(spec)
-        expected = stack.weights_sha256(undisturbed["id"]), stack.series(undisturbed["id"])
-        assert set(expected[0]) == {"model.safetensors", "model-ema.safetensors"}
-        for number in range(seed, seed + (3 if long else 1)):
-            started = time.monotonic()
-            chance = random.Random(number)
-            killer = Killer(stack=stack, worker=worker, job=client.submit(spec), chance=chance)
+    undisturbed = client.run(spec)
+    expected = stack.weights_sha256(undisturbed["id"]), stack.series(undisturbed["id"])
+    assert set(expected[0]) == {"model.safetensors", "model-ema.safetensors"}
+    for number in range(seed, seed + (3 if long and stack.kind == STACKS[0] else 1)):
+        with figures.counting("trainer killed", stack) as tally:
+            killer = Killer(stack=stack, worker=worker, job=client.submit(spec), chance=random.Random(number))
+            tally.ends[killer.job] = "succeeded"
             for place in range(kills):
+                tally.tried += 1
                 killer.kill(MOMENTS[place % len(MOMENTS)])
+                hits = ", ".join(f"{count} {what}" for what, count in sorted(killer.hits.items()))
+                tally.note = f"seed {number}: {hits}"
             job = client.wait(killer.job)
             stack.check_whole(killer.job)
             assert (stack.weights_sha256(killer.job), stack.series(killer.job)) == expected
             assert shown(job) == shown(undisturbed)
             assert job["attempt"] == kills + 1
-            figures.add(
-                scenario="trainer killed",
-                stack=kind,
-                tried=kills,
-                survived=kills,
-                lost=0,
-                doubled=0,
-                seconds=time.monotonic() - started,
-                note=f"seed {number}: " + ", ".join(f"{n} {what}" for what, n in sorted(killer.hits.items())),
-            )
+            tally.survived = kills
 
 
 def shown(job):

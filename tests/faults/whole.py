@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import checkpoints, chunks
@@ -51,7 +51,7 @@ def check(client: Client, database: Database, store: Store, job: str) -> None:
 def losses(database: Database, job: str, end: str) -> tuple[int, int]:
     """Whether the job is lost and whether it is doubled, by the rows alone: 0 or 1 each.
 
-    Lost is one that has not come to its `end`, or lacks a step; doubled is one that came to it twice, or has a step
+    Lost is one that has not come to its `end`, or lacks a step; doubled is one that succeeded twice, or has a step
     twice.
     """
     with database.read() as session:
@@ -59,10 +59,13 @@ def losses(database: Database, job: str, end: str) -> tuple[int, int]:
         if row is None:
             return 1, 0
         lines = session.scalars(select(Event).where(Event.job_id == job, Event.type == "status"))
-        ends = [line.data["status"] for line in lines].count(end)
+        succeeded = [line.data["status"] for line in lines].count("succeeded")
+        first = session.scalar(
+            select(func.min(Attempt.start_step)).where(Attempt.job_id == job, Attempt.number > 0)
+        )
         steps = _steps_that_count(session, job)
-    lacking = end == "succeeded" and len(set(steps)) < row.step
-    return int(row.status.value != end or lacking), int(ends > 1 or len(set(steps)) < len(steps))
+    lacks = end == "succeeded" and len(set(steps)) < row.step - (first or 0)
+    return int(row.status.value != end or lacks), int(succeeded > 1 or len(set(steps)) < len(steps))
 
 
 def check_timeline(client: Client, job: str) -> Counter[str]:
