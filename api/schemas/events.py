@@ -13,7 +13,7 @@ class EventOut(Out):
 
     seq: int
     """Number of the line in the job's timeline, from 1 and without gaps."""
-    type: EventType
+    type: EventType | str
     """What happened; docs/jobs.md lists the types."""
     attempt: int
     """The attempt that it happened in, or that was the last by then; 0 before the first."""
