@@ -31,6 +31,13 @@ def long(pytestconfig) -> bool:
 
 
 @pytest.fixture(scope="session")
+def only_long(long) -> None:
+    """For variants of scenarios whose first form is short."""
+    if not long:
+        pytest.skip("in the long form: make faults")
+
+
+@pytest.fixture(scope="session")
 def seed(pytestconfig) -> int:
     return option(pytestconfig, "fault_seed", 0)
 

@@ -73,11 +73,12 @@ def after(client, job: str, line):
     return [each for each in timeline(client, job, "resumed") if each["seq"] > line["seq"]]
 
 
-def test_a_job_whose_checkpoints_are_all_damaged_begins_anew(stack, reference, long, seed, figures):
+@pytest.mark.usefixtures("only_long")
+def test_a_job_whose_checkpoints_are_all_damaged_begins_anew(stack, reference, seed, figures):
     chance, client = random.Random(seed), stack.client()
     expected = reference.of(SPEC)
     with figures.counting("all checkpoints are damaged", stack) as tally:
-        for _ in range(5 if long else 1):
+        for _ in range(5):
             job = client.submit(SPEC)
             wait_for(lambda job=job: len(kept(stack, job)) > 1)
             pause(client, job)
