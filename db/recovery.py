@@ -34,8 +34,8 @@ def lost(why: str) -> Failure:
     return Failure(
         code=FailureCode.WORKER_LOST,
         message=f"The attempt ended without a word: {why}.",
-        hint="Look into the worker's log, and for a shortage of memory on its machine, then retry the job: it goes "
-        "on from its newest checkpoint.",
+        hint="Look into the worker's log, and for a shortage of memory on its machine, then retry the job: it "
+        "goes on from its newest checkpoint.",
     )
 
 
