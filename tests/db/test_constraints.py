@@ -27,7 +27,7 @@ CHUNK = {
     "payload": b"",
 }
 CHECKPOINT = {"id": "ckpt_1", "attempt": 1, "step": 5, "state_key": "s", "state_sha256": SHA, "size_bytes": 1}
-CHECKPOINT |= {"epoch": 0, "latest": {}, "best": {}}
+CHECKPOINT |= {"epoch": 0, "latest": {}, "best": {}, "is_resumable": True}
 ARTIFACT = {
     "id": "art_1",
     "checkpoint_id": "ckpt_1",

@@ -28,7 +28,7 @@ def test_create_leaves_a_queued_job_its_message_and_its_first_event(database):
     assert (job.lease_expires, job.finished_at, job.started_at, job.failure_code) == (None, None, None, None)
     with database.read() as session:
         assert session.execute(sa.select(Outbox.job_id, Outbox.sent_at)).all() == [(job_id, None)]
-    assert events_of(database, job_id) == [(0, "queued", None)]
+    assert events_of(database, job_id) == [(0, "queued", "submitted")]
     assert attempts_of(database, job_id) == []
 
 

@@ -27,6 +27,11 @@ def commit(session, hold: Hold, step: int = 5) -> str:
     return checkpoints.commit(session, hold, state_of(hold, step))
 
 
+def mark_damaged(session, hold: Hold) -> None:
+    known = checkpoints.list_for(session, hold.job_id)
+    checkpoints.mark_damaged(session, hold, known[0].id if known else "ckpt_none", 1, "why")
+
+
 LOST = recovery.lost("gone")
 WRITES = {
     "record": lambda session, hold: lease.record(session, hold, step=7, latest={"a": 1}),
@@ -42,7 +47,7 @@ WRITES = {
     "give_up_or_retry": lambda session, hold: recovery.give_up_or_retry(session, hold, LOST, Retries()),
     "commit": commit,
     "prune": lambda session, hold: checkpoints.prune(session, hold, 1, 0),
-    "mark_damaged": lambda session, hold: checkpoints.mark_damaged(session, hold, "ckpt_none", 1, "why"),
+    "mark_damaged": mark_damaged,
 }
 writes = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
 
