@@ -12,7 +12,7 @@ up: .venv/worker.done
 
 test: setup check
 	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 faults: setup
 	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server

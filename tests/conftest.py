@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 NOT_TESTED = "not tested: "
 #: The longest first, so that no process is left alone with one of them at the end.
 FIRST = ("tests/e2e/", "tests/faults/", "tests/targets/")
-#: Folders whose tests train in processes of the service: one after the other.
+#: Folders whose tests share running services: each is one unit.
 SERVICE = ("tests/e2e/", "tests/faults/")
 
 
@@ -55,13 +55,14 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 class OneService(LoadFileScheduling):
-    """A file at a time to each process; the tests of the whole service are as one file.
+    """A file at a time to each process; those of each folder that shares running services are as one file.
 
-    They share the running service, whose trainings would wait for those of a second one.
+    A second set of services would train on the same cores.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "service" if nodeid.startswith(SERVICE) else super()._split_scope(nodeid)
+        folder = next((folder for folder in SERVICE if nodeid.startswith(folder)), None)
+        return folder or super()._split_scope(nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -254,6 +254,10 @@ def test_deleting_a_job_deletes_what_it_left_and_nothing_else(database):
     assert job_of(database, waiting).status == "queued"
 
 
+#: Tables of the service itself.
+SERVICE = ("idempotency_keys", "installation", "workers")
+
+
 def of_jobs(database) -> dict[str, Any]:
     """The rows of tables that belong to jobs."""
-    return {name: rows for name, rows in contents(database).items() if name not in ("idempotency_keys", "workers")}
+    return {name: rows for name, rows in contents(database).items() if name not in SERVICE}

@@ -68,6 +68,7 @@ def test_a_cancelled_job_that_is_retried_ends_as_one_that_was_left_alone(client)
     assert series(client, job_id) == series(client, plain)
 
 
+@pytest.mark.parametrize("service", ["postgres-redis"], indirect=True)
 def test_forks_train_on_and_reproductions_end_with_the_same_weights(client):
     parent = client.run(steps=300)["id"]
     body = {"checkpoint": "last", "overrides": {"steps": 500, "optimizer": {"lr": 0.01}}}
@@ -81,6 +82,7 @@ def test_forks_train_on_and_reproductions_end_with_the_same_weights(client):
         assert series(client, again["id"]) == series(client, job_id)
 
 
+@pytest.mark.parametrize("service", ["postgres-redis"], indirect=True)
 def test_a_cancel_ends_an_evaluation_in_its_middle_and_keeps_what_was_recorded(client):
     job_id = client.submit(SLOW_TO_EVALUATE)
     # The first step is flushed before its evaluation.
@@ -92,6 +94,7 @@ def test_a_cancel_ends_an_evaluation_in_its_middle_and_keeps_what_was_recorded(c
     assert (job["status"], job["latest"]["train/loss"]["step"]) == ("cancelled", job["progress"]["step"])
 
 
+@pytest.mark.parametrize("service", ["postgres-redis"], indirect=True)
 def test_a_job_whose_time_is_used_up_fails_with_a_checkpoint_and_may_be_retried(client):
     job = client.wait(client.submit(steps=10**6, max_runtime_seconds=1))
     assert (job["status"], job["failure"]["code"]) == ("failed", "max_runtime")
@@ -103,6 +106,7 @@ def test_a_job_whose_time_is_used_up_fails_with_a_checkpoint_and_may_be_retried(
     assert again["progress"]["step"] > reached
 
 
+@pytest.mark.parametrize("service", ["postgres-redis"], indirect=True)
 def test_a_job_stops_early_at_its_target_and_its_best_model_can_be_had(client):
     dataset = {"name": "digits", "validation_fraction": 0.2}
     stopping = {"target": 0.8, "patience": 50}

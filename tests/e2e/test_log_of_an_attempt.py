@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.client import DIGITS
 from tests.services import wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.parametrize("service", ["embedded"], indirect=True)]
 
 BEGINNING = re.compile(r"Attempt \d+ on cpu \(.+\), \d+ threads?, torch .+, float32; (.+)\.")
 
