@@ -55,13 +55,13 @@ class Once:
         make: Callable[[Session], C],
         *,
         at: str,
-        status: int = 201,
+        status: int | Callable[[C], int] = 201,
         then: Callable[[C], object] | None = None,
     ) -> Response:
         """Create something in one transaction with its key, or replay the answer of the request that has.
 
         `make` creates it, and is not called for a replay; what it raises leaves no trace. `at` is the place of
-        such things, for `Location`. `then` follows the commit of what is new.
+        such things, for `Location`; `status` may follow from what was made. `then` comes after the commit.
 
         Raises:
             IdempotencyKeyReused: the key was used for another request.
@@ -73,12 +73,16 @@ class Once:
             if self._key is not None and (first := idempotency.claim(session, self._key, self._request_sha256)):
                 return _replay(first)
             made = make(session)
-            answer = Answer(status=status, location=f"{at}/{made.id}", body=made.model_dump_json())
+            answer = Answer(status=_status(status, made), location=f"{at}/{made.id}", body=made.model_dump_json())
             if self._key is not None:
                 idempotency.fill(session, self._key, answer)
         if then is not None:
             then(made)
         return _respond(answer)
+
+
+def _status(status: int | Callable[[C], int], made: C) -> int:
+    return status if isinstance(status, int) else status(made)
 
 
 def is_replay(response: Response) -> bool:

@@ -31,10 +31,20 @@ ChunkKey = tuple[str, str, str, int, int]
 _KEY_COLUMNS = ("job_id", "kind", "stream", "attempt", "number")
 _KEY = sa.tuple_(*(getattr(Chunk, name) for name in _KEY_COLUMNS))
 
-# On the table, not on the class: the ORM's own book-keeping would cost more than the write.
+# On the table, not on the class: the ORM's own book-keeping would cost more than the write. Made once: so would
+# making a small read anew, of which an answer may have hundreds.
 _TABLE = cast(sa.Table, Chunk.__table__)
 _INSERT = sa.insert(_TABLE)
 _DELETE = sa.delete(_TABLE).where(*(_TABLE.c[name] == sa.bindparam(f"old_{name}") for name in _KEY_COLUMNS))
+_SELECT_ROWS = sa.select(_TABLE.c.dtype, _TABLE.c.step_values, _TABLE.c.payload).where(
+    *(_TABLE.c[name] == sa.bindparam(name) for name in _KEY_COLUMNS)
+)
+_SELECT_INFOS = (
+    sa.select(*(_TABLE.c[name] for name in ("stream", "number", "first_step", "last_step", "rows", "columns")))
+    .where(*(_TABLE.c[name] == sa.bindparam(name) for name in ("job_id", "kind", "attempt")))
+    .where(_TABLE.c.last_step > sa.bindparam("low"), _TABLE.c.first_step <= sa.bindparam("high"))
+    .order_by(_TABLE.c.stream, _TABLE.c.number)
+)
 
 
 class ChunkWriter:
@@ -113,12 +123,15 @@ class Window:
 
 def windows(session: Session, job_id: str) -> list[Window]:
     """What counts of each attempt of the job, in order."""
-    rows = session.execute(
-        select(Attempt.number, Attempt.start_step).where(Attempt.job_id == job_id).order_by(Attempt.number)
-    ).all()
+    query = select(Attempt.number, Attempt.start_step).where(Attempt.job_id == job_id).order_by(Attempt.number)
+    return windows_of(session.execute(query).tuples().all())
+
+
+def windows_of(attempts: Sequence[tuple[int, int | None]]) -> list[Window]:
+    """What counts of each of a job's attempts: their numbers and where they started, in order."""
     result: list[Window] = []
     end = LAST_STEP
-    for number, start in reversed(rows):
+    for number, start in reversed(attempts):
         if start is None:  # it has written nothing yet, and takes nothing back
             continue
         result.append(Window(attempt=number, after=start, last=end))
@@ -158,13 +171,8 @@ def find(
     found: dict[str, list[ChunkInfo]] = {}
     for window in windows(session, job_id):
         low, high = max(window.after, from_step - 1), min(window.last, to_step)
-        query = (
-            select(Chunk.stream, Chunk.number, Chunk.first_step, Chunk.last_step, Chunk.rows, Chunk.columns)
-            .where(Chunk.job_id == job_id, Chunk.kind == kind, Chunk.attempt == window.attempt)
-            .where(Chunk.last_step > low, Chunk.first_step <= high)
-            .order_by(Chunk.stream, Chunk.number)
-        )
-        for stream, number, first_step, last_step, rows, columns in session.execute(query):
+        wanted = {"job_id": job_id, "kind": kind, "attempt": window.attempt, "low": low, "high": high}
+        for stream, number, first_step, last_step, rows, columns in session.execute(_SELECT_INFOS, wanted):
             start = max(low, (after or {}).get(stream, -1))
             if last_step > start:
                 found.setdefault(stream, []).append(
@@ -210,8 +218,7 @@ def read_each(session: Session, chunks: Sequence[ChunkInfo]) -> dict[ChunkKey, F
 
 
 def _wanted(session: Session, info: ChunkInfo) -> Frame:
-    columns = (Chunk.dtype, Chunk.step_values, Chunk.payload)
-    row = session.execute(select(*columns).where(_KEY == sa.tuple_(*info.key))).one()
+    row = session.execute(_SELECT_ROWS, dict(zip(_KEY_COLUMNS, info.key, strict=True))).one()
     return _rows_of(info, *row)
 
 

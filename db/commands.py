@@ -25,8 +25,8 @@ RETRYABLE = (Status.FAILED, Status.CANCELLED)
 Command = Callable[[Session, str], tuple[Job, bool]]
 
 
-def cancel(session: Session, job_id: str) -> tuple[Job, bool]:
-    """Cancel a job that no worker holds at once; ask the worker of a live one to stop.
+def cancel(session: Session, job_id: str, *, reason: str = "cancelled") -> tuple[Job, bool]:
+    """Cancel a job that no worker holds at once, for a reason; ask the worker of a live one to stop.
 
     Raises:
         NotFound: there is no such job.
@@ -38,7 +38,7 @@ def cancel(session: Session, job_id: str) -> tuple[Job, bool]:
     _check(job, "be cancelled", CANCELLABLE)
     if job.status in (Status.QUEUED, Status.PAUSED):
         outbox.remove(session, job_id)
-        return _move(session, job, Status.CANCELLED, "cancelled", finished_at=now())
+        return _move(session, job, Status.CANCELLED, reason, finished_at=now())
     return _move(session, job, Status.CANCELLING, "cancel_requested")
 
 

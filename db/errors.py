@@ -31,12 +31,12 @@ class InvalidCursor(NormlabError):
 
 
 class TransitionRefused(NormlabError):
-    """A command that the job's status does not allow."""
+    """A command that the status of a job or an experiment does not allow."""
 
     code = "transition_refused"
 
-    def __init__(self, command: str, status: str, allowed: list[str]) -> None:
-        super().__init__(f"A job that is {status} cannot {command}.")
+    def __init__(self, command: str, status: str, allowed: list[str], noun: str = "A job") -> None:
+        super().__init__(f"{noun} that is {status} cannot {command}.")
         self.allowed = allowed
 
 

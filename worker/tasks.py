@@ -10,6 +10,7 @@ from db.engine import Database
 from db.settings import WorkerSettings
 from worker.afterwork import Afterwork
 from worker.housekeeping import Housekeeping
+from worker.launcher import Launcher
 from worker.poller import Poller
 from worker.queue import TASK, Dispatcher
 from worker.supervisor import Supervisor
@@ -34,13 +35,16 @@ def _warm_up(**_: Any) -> None:
 
 @worker_ready.connect
 def _open(sender: Any, **_: Any) -> None:
-    housekeeping = Housekeeping(settings, database, Dispatcher(sender.app, database), supervisor)
+    dispatcher = Dispatcher(sender.app, database)
+    housekeeping = Housekeeping(settings, database, dispatcher, supervisor)
     housekeeping.start()
+    launcher = Launcher(database, dispatcher)
+    launcher.start()
     poller = Poller(database, supervisor)
     poller.start()
     afterwork = Afterwork(settings, database, supervisor)
     afterwork.start()
-    for part in (poller, afterwork, housekeeping):
+    for part in (launcher, poller, afterwork, housekeeping):
         worker_shutdown.connect(lambda part=part, **_: part.stop(), weak=False)
     if settings.ready_file:
         settings.ready_file.write_text("ready\n")

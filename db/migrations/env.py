@@ -6,6 +6,7 @@ from alembic import context
 from db import service_tables, tables  # noqa: F401 - fill the metadata
 from db.base import Base
 from db.engine import Database
+from db.experiments import tables as experiment_tables  # noqa: F401 - likewise
 from db.settings import Settings
 
 

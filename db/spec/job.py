@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -227,8 +228,13 @@ class JobSpec(Part):
         """sha256 over the canonical JSON of the resolved spec, without name and labels."""
         values = self.resolved().to_json()
         del values["name"], values["labels"]
-        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return canonical_digest(values)
+
+
+def canonical_digest(values: Mapping[str, Any]) -> str:
+    """sha256 over the canonical JSON of some values, in hex."""
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def units_to_record(spec: JobSpec) -> dict[str, tuple[int, ...]]:

@@ -35,7 +35,7 @@ class Selection:
 def selection_metric(spec: "JobSpec") -> Selection:
     """What the job selects by: on its validation part, or without one on its test data."""
     part = "validation" if spec.dataset.validation_samples else "test"
-    return _selection(f"{part}/{MEASURES[spec.dataset.info.task][0]}")
+    return selection_of(f"{part}/{MEASURES[spec.dataset.info.task][0]}")
 
 
 def stopping_metric(spec: "JobSpec") -> Selection | None:
@@ -43,7 +43,7 @@ def stopping_metric(spec: "JobSpec") -> Selection | None:
     if spec.early_stopping is None:
         return None
     named = spec.early_stopping.metric
-    return selection_metric(spec) if named is None else _selection(named)
+    return selection_metric(spec) if named is None else selection_of(named)
 
 
 def evaluated_metrics(spec: "JobSpec") -> tuple[str, ...]:
@@ -71,5 +71,6 @@ def _holds_a_large_batch(spec: "JobSpec") -> bool:
     return min(subset, eval_batch(largest_output(spec.blueprint()))) >= LARGE_BATCH
 
 
-def _selection(metric: str) -> Selection:
+def selection_of(metric: str) -> Selection:
+    """To select by a metric, in the direction in which it is better."""
     return Selection(metric=metric, greater_is_better=metric.rpartition("/")[2] in GREATER_IS_BETTER)

@@ -15,6 +15,7 @@ from db import chunks, migrate, service_tables, tables  # noqa: F401 - fill the 
 from db.base import Base
 from db.chunks import ChunkWriter
 from db.engine import Database
+from db.experiments import tables as experiment_tables  # noqa: F401 - likewise
 from tests.db.streams import rows_of, write
 from tests.db.support import claimed_job
 from tests.db.test_afterwork import ask, ended_job

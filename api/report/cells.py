@@ -1,0 +1,118 @@
+"""What a cell of the page's table says: a rounded number, and small notes below it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from api.report.schemas import ArmOut, Comparison, IntervalOut, Spread
+from db.spec.lints.base import Severity
+
+#: Where there is no number.
+NOTHING = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A number, and what there is to say of it."""
+
+    text: str = NOTHING
+    notes: tuple[str, ...] = ()
+    #: A severity where it asks for a look.
+    tone: Severity | None = None
+
+
+def progress(arm: ArmOut) -> Cell:
+    """How many of its cells have succeeded, and what of the others."""
+    total, done = sum(arm.cells.values()), arm.cells.get("succeeded", 0)
+    rest = tuple(f"{count} {status}" for status, count in arm.cells.items() if status != "succeeded")
+    reused = (f"{arm.reused} reused",) if arm.reused else ()
+    return Cell(text=f"{done} of {total}", notes=rest + reused)
+
+
+def spread(spreads: Mapping[str, Spread], name: str, *, signed: bool = False) -> Cell:
+    """A median with its interval; a gap has a sign."""
+    found = spreads.get(name)
+    if found is None:
+        return Cell()
+    form = "+.3g" if signed else ".4g"
+    odd = (f"{found.not_finite} not finite",) if found.not_finite else ()
+    return Cell(text=f"{found.median:{form}}", notes=_interval(found.ci, form) + odd)
+
+
+def steps(arm: ArmOut) -> Cell:
+    """Steps to the target, and how many of the runs got there."""
+    found = arm.steps_to_target
+    if found is None:
+        return Cell()
+    # One of the two is always there.
+    shown = f"{found.median:,.0f}" if found.median is not None else f"> {found.at_least or 0:,.0f}"
+    lost = (f"{found.diverged} diverged",) if found.diverged else ()
+    reached = (f"{found.reached} of {found.n} reached it",) if found.censored else ()
+    return Cell(text=shown, notes=_interval(found.ci, ",.0f") + reached + lost)
+
+
+def ratio(compared: Comparison) -> Cell:
+    """A speed-up, or its bound, or why there is none."""
+    if compared.ratio is not None:
+        return Cell(text=f"{compared.ratio:.3g}×", notes=_interval(compared.ci, ".3g"))
+    why = (compared.reason or "",)
+    if compared.at_least is not None:
+        return Cell(text=f"≥ {compared.at_least:.3g}×", notes=why)
+    if compared.at_most is not None:
+        return Cell(text=f"≤ {compared.at_most:.3g}×", notes=why)
+    return Cell(notes=why)
+
+
+def rates(compared: Comparison) -> Cell:
+    """The learning rates of a comparison, and out of how many each was chosen."""
+    if compared.arm is None:
+        return Cell()
+    ours = f"{compared.learning_rate:.4g}, best of {compared.tried}"
+    theirs = f"baseline {compared.baseline_learning_rate:.4g}, best of {compared.baseline_tried}"
+    return Cell(text=ours, notes=(theirs,))
+
+
+def difference(compared: Comparison) -> Cell:
+    """What is gained in the final metric."""
+    found = compared.difference
+    if found is None:
+        return Cell()
+    return Cell(text=f"{found.median:+.3g}", notes=_interval(found.ci, "+.3g"))
+
+
+def divergence(arm: ArmOut) -> Cell:
+    """How many of the runs that ended."""
+    found = arm.divergence
+    if not found.ended:
+        return Cell()
+    return Cell(text=f"{found.count} of {found.ended}", tone=Severity.BAD if found.count else None)
+
+
+def findings(arm: ArmOut) -> Cell:
+    """Their codes and in how many runs they are; the worst gives the tone."""
+    told = tuple(f"{found.code} × {found.runs}" for found in arm.findings)
+    return Cell(text=told[0], notes=told[1:], tone=arm.findings[0].severity) if told else Cell()
+
+
+def time(arm: ArmOut) -> Cell:
+    """Of a run, and the speed of its training."""
+    if arm.seconds is None:
+        return Cell()
+    speed = arm.samples_per_second
+    return Cell(text=duration(arm.seconds.median), notes=(f"{speed.median:,.0f} samples/s",) if speed else ())
+
+
+def duration(seconds: float) -> str:
+    """In the greatest unit that there is at least one of, and the next one."""
+    left, parts = round(seconds), list[str]()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (parts and len(parts) < 2):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or f"{seconds:.2g} s"
+
+
+def _interval(interval: IntervalOut | None, form: str) -> tuple[str, ...]:
+    if interval is None:
+        return ()
+    low, high = ("?" if limit is None else f"{limit:{form}}" for limit in (interval.low, interval.high))
+    return (f"[{low}, {high}]",)

@@ -1,0 +1,83 @@
+"""The final metric against the learning rate, for each family of arms that differ in nothing else."""
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+
+from api.report.evidence import Evidence
+from api.report.figures.base import Figure, Json, label, layout
+from api.report.figures.styles import BASELINE, COLOURS, DASHES, SHOWN, SYMBOLS
+from api.report.places import families, without_learning_rate
+from api.report.schemas import ArmOut, Report
+
+
+def by_learning_rate(report: Report, arms: Sequence[Evidence]) -> Figure | None:
+    """A line for each family with several learning rates; None where there is none."""
+    outs = dict(zip((arm.arm.number for arm in arms), report.arms, strict=True))
+    found = [sorted(family, key=lambda arm: arm.learning_rate) for family in families(arms)]
+    several = [family for family in found if len({arm.learning_rate for arm in family}) > 1]
+    known = [arm.finals for family in several for arm in family if arm.finals]
+    if not known:
+        return None
+    metric = report.selection.metric
+    caption = (
+        "Medians over the runs that succeeded, with the least and the greatest. A cross below marks a learning "
+        "rate at which runs diverged."
+    )
+    if len(several) > SHOWN:
+        caption += f" The first {SHOWN} of {len(several)} families are shown; the legend switches others on."
+    floor = _below([final for finals in known for final in finals.values()])
+    data = [
+        trace
+        for place, family in enumerate(several)
+        for trace in _traces(place, family, [outs[arm.arm.number] for arm in family], floor)
+    ]
+    plot = layout("learning rate", metric, height=500)
+    plot["xaxis"] |= {"type": "log", "dtick": 1, "minor": {"ticks": "outside"}}
+    return Figure(id="rates", title=f"{metric} by learning rate", caption=caption, data=data, layout=plot)
+
+
+def _below(values: Sequence[float]) -> float:
+    """Somewhat under all of them."""
+    low, high = min(values), max(values)
+    return low - 0.06 * (high - low or abs(high) or 1.0)
+
+
+def _traces(place: int, family: Sequence[Evidence], outs: Sequence[ArmOut], floor: float) -> list[Json]:
+    """A line through the arms that have finals, and crosses where runs diverged."""
+    turn, colour = divmod(place, len(COLOURS))
+    ink = BASELINE if any(out.is_baseline for out in outs) else COLOURS[colour]
+    name = without_learning_rate(family[0])
+    common = {"legendgroup": str(place), "visible": True if place < SHOWN else "legendonly"}
+    solid = [(arm.learning_rate, list(arm.finals.values())) for arm in family if arm.finals]
+    medians = [float(np.median(finals)) for _, finals in solid]
+    line = {
+        "x": [rate for rate, _ in solid],
+        "y": medians,
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [max(finals) - median for median, (_, finals) in zip(medians, solid, strict=True)],
+            "arrayminus": [median - min(finals) for median, (_, finals) in zip(medians, solid, strict=True)],
+            "thickness": 1.5,
+        },
+        "name": label(name, 44),
+        "mode": "lines+markers",
+        "line": {"color": ink, "dash": DASHES[turn % len(DASHES)]},
+        "marker": {"color": ink, "symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8},
+        "hovertemplate": f"{escape(name)}<br>learning rate %{{x}}: %{{y:.4g}}<extra></extra>",
+    }
+    lost = [
+        (arm.learning_rate, out.divergence) for arm, out in zip(family, outs, strict=True) if out.divergence.count
+    ]
+    crosses = {
+        "x": [rate for rate, _ in lost],
+        "y": [floor] * len(lost),
+        "mode": "markers",
+        "marker": {"color": ink, "symbol": "x", "size": 9},
+        "text": [f"{divergence.count} of {divergence.ended} diverged" for _, divergence in lost],
+        "hovertemplate": f"{escape(name)}<br>learning rate %{{x}}: %{{text}}<extra></extra>",
+        "showlegend": False,
+    }
+    return [common | trace for trace in (line, crosses) if trace["x"]]

@@ -1,0 +1,199 @@
+"""From a declaration to its arms and cells: a stable list, without doubles."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from pydantic import ValidationError
+
+from db.experiments.declaration import ARM, MOST_CELLS, Declaration
+from db.experiments.naming import name_of
+from db.experiments.paths import matches, with_values
+from db.spec.job import JobSpec, canonical_digest
+from db.spec.selection import evaluated_metrics
+
+#: Settings that may be looked at: most of them would have to be excluded.
+MOST_SETTINGS = 100_000
+#: Wrong arms that are told of.
+MOST_INVALID = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One point of the declaration: where it is, and the values that it sets by path."""
+
+    #: Position in `arms`, if there are any, and on each axis.
+    arm: int | None
+    positions: Mapping[str, int]
+    coordinates: Mapping[str, Any]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredArm:
+    """One setting whose spec is valid."""
+
+    arm_id: str
+    name: str
+    coordinates: dict[str, Any]
+    #: As it is given to jobs, and with every default filled in; both without seed.
+    spec: dict[str, Any]
+    resolved: dict[str, Any]
+
+    def cell_id(self, seed: int) -> str:
+        """The spec_hash of its job with a seed."""
+        return canonical_digest(self.resolved | {"seed": seed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expansion:
+    """The arms of a declaration, and how many cells were left out."""
+
+    arms: tuple[DeclaredArm, ...]
+    #: Of the whole product, with its seeds; of those, excluded, and equal to another one.
+    declared: int
+    excluded: int
+    equal: int
+
+
+class Refused(Exception):
+    """A declaration that is valid by itself and makes no sense as a whole."""
+
+    def __init__(self, code: str, pointer: str, message: str, allowed: Any = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.pointer = pointer
+        self.message = message
+        self.allowed = allowed
+
+
+class InvalidArms(Exception):
+    """Settings whose spec is not valid."""
+
+    def __init__(self, wrong: list[tuple[Setting, ValidationError]]) -> None:
+        super().__init__("Some arms have no valid spec.")
+        self.wrong = wrong
+
+
+def expand(declaration: Declaration, check: Callable[[JobSpec], None] = lambda _: None) -> Expansion:
+    """The arms of a declaration in its order; `check` may refuse a spec by an error of its own.
+
+    Raises:
+        Refused: there are more than `MOST_CELLS`, or none; no arm is the baseline; a run does not give the target.
+        InvalidArms: some are no valid spec.
+    """
+    seeds = len(declaration.seeds) * (declaration.search.trials if declaration.search else 1)
+    declared = seeds * max(1, len(declaration.arms)) * math.prod(map(len, declaration.axes.values()))
+    if declared > MOST_SETTINGS * seeds:
+        raise _too_many(declared)
+    kept = [each for each in settings(declaration) if not _is_excluded(declaration, each)]
+    if len(kept) * seeds > MOST_CELLS:
+        raise _too_many(len(kept) * seeds)
+    if not kept:
+        raise Refused("no_cells", "/exclude", "All cells are excluded.")
+    made = list(_valid(declaration, kept, check))
+    arms = tuple({arm.arm_id: arm for arm in reversed(made)}.values())[::-1]
+    _check_baseline(declaration, arms)
+    return Expansion(
+        arms=arms,
+        declared=declared,
+        excluded=declared - len(kept) * seeds,
+        equal=(len(kept) - len(arms)) * seeds,
+    )
+
+
+def _too_many(count: int) -> Refused:
+    message = (
+        f"This declares {count} cells, and one experiment has at most {MOST_CELLS}."
+    )
+    return Refused("too_many_cells", "/axes", message, f"at most {MOST_CELLS} cells")
+
+
+def _check_baseline(declaration: Declaration, arms: tuple[DeclaredArm, ...]) -> None:
+    pattern = declaration.baseline
+    if pattern is not None and not any(is_in(arm.resolved, arm.coordinates, pattern) for arm in arms):
+        message = 'No arm is so. Name values that arms have, by dotted path, or an arm by {"arm": name}.'
+        raise Refused("no_such_arm", "/baseline", message, [arm.name for arm in arms[:20]])
+
+
+def is_in(resolved: Mapping[str, Any], coordinates: Mapping[str, Any], pattern: Mapping[str, Any]) -> bool:
+    """Whether an arm is one of those that a pattern names."""
+    return matches({**resolved, ARM: coordinates.get(ARM)}, pattern)
+
+
+def settings(declaration: Declaration) -> Iterator[Setting]:
+    """Every arm with every point of the axes, the last axis first."""
+    for number, arm in enumerate(declaration.arms) if declaration.arms else [(None, None)]:
+        for positions in product(*(range(len(values)) for values in declaration.axes.values())):
+            places = dict(zip(declaration.axes, positions, strict=True))
+            chosen = {path: declaration.axes[path][position] for path, position in places.items()}
+            yield Setting(
+                arm=number,
+                positions=places,
+                coordinates=({ARM: arm.name} if arm is not None else {}) | chosen,
+                values=(arm.set if arm is not None else {}) | chosen,
+            )
+
+
+def _is_excluded(declaration: Declaration, setting: Setting) -> bool:
+    spec = with_values(declaration.base, setting.values) | {ARM: setting.coordinates.get(ARM)}
+    return any(matches(spec, pattern) for pattern in declaration.exclude)
+
+
+def _valid(
+    declaration: Declaration, kept: list[Setting], check: Callable[[JobSpec], None]
+) -> Iterator[DeclaredArm]:
+    def check_all(spec: JobSpec) -> None:
+        check(spec)
+        _check_metrics(declaration, spec)
+
+    first = declaration.search.first_values() if declaration.search else {}
+    wrong: list[tuple[Setting, ValidationError]] = []
+    for setting in kept:
+        try:
+            yield make_arm(declaration.base, {**setting.values, **first}, setting.coordinates, check_all)
+        except ValidationError as error:
+            wrong.append((setting, error))
+            if len(wrong) == MOST_INVALID:
+                break
+    if wrong:
+        raise InvalidArms(wrong)
+
+
+def make_arm(
+    base: Mapping[str, Any],
+    values: Mapping[str, Any],
+    coordinates: Mapping[str, Any],
+    check: Callable[[JobSpec], None] = lambda _: None,
+) -> DeclaredArm:
+    """The arm that sets some values of a base spec.
+
+    Raises:
+        ValidationError: its spec is not valid.
+    """
+    spec = JobSpec.model_validate(with_values(base, values))
+    check(spec)
+    resolved = spec.resolved().to_json()
+    for key in ("name", "labels", "seed"):
+        del resolved[key]
+    return DeclaredArm(
+        arm_id=canonical_digest(resolved),
+        name=name_of(coordinates),
+        coordinates=dict(coordinates),
+        spec=spec.model_dump(mode="json", exclude_unset=True),
+        resolved=resolved,
+    )
+
+
+def _check_metrics(declaration: Declaration, spec: JobSpec) -> None:
+    named = {
+        "/target/metric": declaration.target.metric if declaration.target else None,
+        "/search/metric": declaration.search.metric if declaration.search else None,
+    }
+    given = evaluated_metrics(spec)
+    for pointer, metric in named.items():
+        if metric is not None and metric not in given:
+            message = "No evaluation of these jobs gives that metric. Choose one that every arm gives."
+            raise Refused("metric_not_evaluated", pointer, message, list(given))

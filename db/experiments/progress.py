@@ -1,0 +1,188 @@
+"""How far an experiment is: cells by status, the share of steps, and how long the rest may take."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy.orm import Session
+
+from db import queue
+from db.estimates import Pace
+from db.experiments.status import ENDED, CellStatus, ExperimentStatus, status_of
+from db.experiments.tables import Cell, Experiment, ExperimentArm, Study
+from db.status import Status
+from db.tables import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far it is."""
+
+    status: ExperimentStatus
+    #: How many there are of each status; the others are left out.
+    cells: Mapping[CellStatus, int]
+    #: All of them: of a search also those that are not yet chosen.
+    total: int
+    reused: int
+    #: Share of all optimizer steps that is done, or that an ended run did not make.
+    share: float
+    #: Until all have ended, at the pace of those that have; none where nobody can say, and once all have.
+    eta_seconds: float | None
+    #: Of the last job, once all have ended.
+    finished_at: datetime | None
+
+    @property
+    def ended(self) -> int:
+        """Cells that do not change by themselves any more."""
+        return sum(count for status, count in self.cells.items() if status in ENDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Cells of one arm and one status."""
+
+    arm: int
+    status: CellStatus
+    count: int
+    reused: int
+    #: Of one cell, and of the jobs of all of them.
+    steps: int
+    made: int
+    seconds: float
+    kind: tuple[str, str]
+
+    @property
+    def left(self) -> int:
+        """Steps that are still to be made."""
+        return 0 if self.status in ENDED else self.count * self.steps - self.made
+
+
+def cell_status() -> ColumnElement[str]:
+    """How far a cell is, of cells that are joined with their jobs."""
+    return case(
+        (Cell.refusal.is_not(None), CellStatus.REFUSED.value),
+        (Cell.launched_at.is_(None), CellStatus.WAITING.value),
+        (Cell.job_id.is_(None), CellStatus.DELETED.value),
+        else_=sa.type_coerce(Job.status, sa.String),
+    )
+
+
+def status(session: Session, experiment: Experiment) -> ExperimentStatus:
+    """How far the experiment is, in a word."""
+    return status_of(
+        experiment.wanted, _counts(_groups(session, experiment)), is_searching=_unchosen(session, experiment) > 0
+    )
+
+
+def progress(session: Session, experiment: Experiment) -> Progress:
+    """How far the experiment is."""
+    groups, unchosen = _groups(session, experiment), _unchosen(session, experiment)
+    cells = _counts(groups)
+    found = status_of(experiment.wanted, cells, is_searching=unchosen > 0)
+    has_ended = found in (ExperimentStatus.COMPLETED, ExperimentStatus.CANCELLED)
+    count = sum(cells.values())
+    mean_steps = sum(group.count * group.steps for group in groups) / max(1, count)
+    all_steps = mean_steps * (count + unchosen)
+    left = sum(group.left for group in groups) + unchosen * mean_steps
+    return Progress(
+        status=found,
+        cells=cells,
+        total=count + unchosen,
+        reused=sum(group.reused for group in groups),
+        share=1 - left / all_steps if all_steps else 0.0,
+        eta_seconds=None if has_ended else _eta(session, experiment, groups, 1 + unchosen / max(1, count)),
+        finished_at=_last_end(session, experiment) if has_ended else None,
+    )
+
+
+def _groups(session: Session, experiment: Experiment) -> list[_Group]:
+    state = cell_status().label("state")
+    query = (
+        select(
+            Cell.arm,
+            state,
+            func.count(),
+            func.sum(case((Cell.is_reused, 1), else_=0)),
+            func.coalesce(func.sum(Job.step), 0),
+            func.coalesce(func.sum(Job.spent_seconds), 0.0),
+        )
+        .select_from(Cell)
+        .outerjoin(Job, Job.id == Cell.job_id)
+        .where(Cell.experiment_id == experiment.id)
+        .group_by(Cell.arm, state)
+    )
+    arms = _arms(session, experiment)
+    return [
+        _Group(
+            arm=arm,
+            status=CellStatus(found),
+            count=count,
+            reused=reused,
+            steps=arms[arm][0],
+            made=made,
+            seconds=seconds,
+            kind=arms[arm][1],
+        )
+        for arm, found, count, reused, made, seconds in session.execute(query)
+    ]
+
+
+def _arms(session: Session, experiment: Experiment) -> dict[int, tuple[int, tuple[str, str]]]:
+    """Of each arm the steps of a run, and its architecture and data set."""
+    resolved = ExperimentArm.resolved
+    query = select(
+        ExperimentArm.number,
+        resolved["steps"].as_integer(),
+        resolved["architecture"]["name"].as_string(),
+        resolved["dataset"]["name"].as_string(),
+    ).where(ExperimentArm.experiment_id == experiment.id)
+    return {number: (steps, (network, data)) for number, steps, network, data in session.execute(query)}
+
+
+def _counts(groups: Sequence[_Group]) -> Counter[CellStatus]:
+    counts: Counter[CellStatus] = Counter()
+    for group in groups:
+        counts[group.status] += group.count
+    return counts
+
+
+def _unchosen(session: Session, experiment: Experiment) -> int:
+    """Cells of a search that are still to be chosen."""
+    search = experiment.declaration["search"]
+    if search is None:
+        return 0
+    chosen = select(func.count()).where(
+        ExperimentArm.experiment_id == Study.experiment_id, ExperimentArm.study == Study.number
+    )
+    query = select(search["trials"] - chosen.scalar_subquery()).where(
+        Study.experiment_id == experiment.id, ~Study.is_done
+    )
+    left: int = sum(max(0, trials) for trials in session.scalars(query))
+    return left * len(experiment.declaration["seeds"])
+
+
+def _eta(session: Session, experiment: Experiment, groups: Sequence[_Group], more: float) -> float | None:
+    slots = queue.counts(session).slots
+    parallel = min(slots, experiment.declaration["max_parallel"] or slots)
+    of_others = queue.pace(session)
+    needed = [_seconds_left(group, groups, of_others) for group in groups if group.left]
+    if not parallel or not needed or None in needed:
+        return None
+    return more * sum(seconds or 0.0 for seconds in needed) / parallel
+
+
+def _seconds_left(group: _Group, groups: Sequence[_Group], of_others: Pace) -> float | None:
+    """At the pace of the same arm, or of the whole experiment, or of jobs of the same kind."""
+    for alike in ([each for each in groups if each.arm == group.arm], groups):
+        ended = [each for each in alike if each.status.value == Status.SUCCEEDED and each.made]
+        if ended:
+            return group.left * sum(each.seconds for each in ended) / sum(each.made for each in ended)
+    return of_others.seconds(group.kind, group.left)
+
+
+def _last_end(session: Session, experiment: Experiment) -> datetime | None:
+    query = select(func.max(Job.finished_at)).join(Cell, Cell.job_id == Job.id)
+    return session.scalar(query.where(Cell.experiment_id == experiment.id))

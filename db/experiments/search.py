@@ -1,0 +1,87 @@
+"""A search for good values between limits, in place of a grid of them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from db.spec.base import LARGEST, Flag, Part
+from db.spec.errors import spec_error
+
+Finite = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
+Path = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=200)]
+
+#: Fields that take whole numbers only.
+WHOLE = frozenset({"batch_size", "steps", "epochs"})
+
+
+class Range(Part):
+    """Numbers between two limits, both of them included."""
+
+    low: Finite
+    """The smallest."""
+    high: Finite
+    """The largest."""
+    log: Flag = False
+    """Evenly spread by their logarithms."""
+    integer: Flag = False
+    """Whole numbers only."""
+
+    def first(self) -> float | int:
+        """The smallest."""
+        return int(self.low) if self.integer else self.low
+
+
+class Choices(Part):
+    """Some values, whole parts among them."""
+
+    choices: Annotated[tuple[Any, ...], Field(min_length=2, max_length=100)]
+    """Each of them."""
+
+    def first(self) -> Any:
+        """The first of them."""
+        return self.choices[0]
+
+
+class Search(Part):
+    """Values that are chosen one after the other, by what came of those before.
+
+    Akiba et al. 2019 (arXiv 1907.10902). Each arm has a study of its own, so that the best of one is compared with
+    the best of another.
+    """
+
+    name: Literal["optuna"]
+    trials: Annotated[int, Field(strict=True, ge=1, le=10_000)]
+    """Settings that are tried in each arm, each with every seed."""
+    space: Annotated[dict[Path, Range | Choices], Field(min_length=1, max_length=16)]
+    """Where to look, by dotted path of the spec."""
+    sampler: Literal["TPESampler", "RandomSampler"] = "TPESampler"
+    """`optuna.samplers`: tree-structured Parzen estimator (Bergstra et al. 2011), or at random."""
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 0
+    """Of the sampler."""
+    metric: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    """What is to be made better: its value at the end of a run, the median over seeds. Null for the target's
+    metric, or else the one by which the jobs select."""
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Self:
+        for path, values in self.space.items():
+            if isinstance(values, Range):
+                _check_range(f"/search/space/{path}", path, values)
+        return self
+
+    def first_values(self) -> dict[str, Any]:
+        """A value for each path, to see whether the rest of a spec is valid."""
+        return {path: values.first() for path, values in self.space.items()}
+
+
+def _check_range(pointer: str, path: str, values: Range) -> None:
+    if values.high <= values.low:
+        message = "The largest value must be larger than the smallest."
+        raise spec_error("not_in_order", f"{pointer}/high", message, allowed=f"more than {values.low:g}")
+    if values.log and values.low <= 0:
+        message = "A logarithmic range begins above 0."
+        raise spec_error("not_positive", f"{pointer}/low", message, allowed="more than 0")
+    if values.integer and not (values.low.is_integer() and values.high.is_integer()):
+        raise spec_error("not_integer", pointer, "The limits of whole numbers are whole numbers.")
+    if path in WHOLE and not values.integer:
+        raise spec_error("not_integer", f"{pointer}/integer", "Only whole numbers are taken here.", allowed=[True])

@@ -1,0 +1,1 @@
+"""Named experiments of the literature, each as a declaration at three scales."""
