@@ -124,7 +124,7 @@ class Window:
 def windows(session: Session, job_id: str) -> list[Window]:
     """What counts of each attempt of the job, in order."""
     query = select(Attempt.number, Attempt.start_step).where(Attempt.job_id == job_id).order_by(Attempt.number)
-    return windows_of(session.execute(query).tuples().all())
+    return windows_of(session.execute(query).all())
 
 
 def windows_of(attempts: Sequence[tuple[int, int | None]]) -> list[Window]:

@@ -1,6 +1,10 @@
-"""Jobs as clients see them: create, read, list. `db.commands` has what may be asked of them."""
+"""Jobs as clients see them: create, read.
 
-from dataclasses import asdict, dataclass
+`db.job_lists` lists them, `db.commands` has what may be asked of them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import select
@@ -8,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from db import events, outbox
 from db.base import now
-from db.errors import InvalidCursor, NotFound
+from db.errors import NotFound
 from db.events import EventType
 from db.ids import is_id, new_id
 from db.spec.job import JobSpec
@@ -18,15 +22,6 @@ from db.tables import Job
 
 #: Priorities go from its negative to it.
 MOST_PRIORITY = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Which jobs a list holds; null for any."""
-
-    status: Status | None = None
-    norm: str | None = None
-    architecture: str | None = None
 
 
 def create(
@@ -86,25 +81,7 @@ def get(session: Session, job_id: str) -> Job:
     return job
 
 
-def page(session: Session, where: JobFilter, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
-    """Jobs from the newest on, and the cursor of the next page if there is one.
-
-    Pages go by key, not by offset: the hundredth costs what the first does.
-
-    Raises:
-        InvalidCursor: `cursor` is not the id of a job.
-    """
-    query = select(Job).order_by(Job.id.desc()).limit(limit + 1)
-    for column, value in (
-        (Job.status, where.status),
-        (Job.norm, where.norm),
-        (Job.architecture, where.architecture),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    if cursor is not None:
-        if not is_id("job", cursor):
-            raise InvalidCursor("cursor")
-        query = query.where(Job.id < cursor)
-    jobs = list(session.scalars(query))
-    return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
+def existing(session: Session, job_ids: Iterable[str]) -> set[str]:
+    """Those of the ids that are of jobs."""
+    ids = [job_id for job_id in job_ids if is_id("job", job_id)]
+    return set(session.scalars(select(Job.id).where(Job.id.in_(ids))))

@@ -1,7 +1,7 @@
 """Metric series of a job: full resolution in pages, or down-sampled to a number of points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -12,6 +12,8 @@ from db.cursor import LAST_STEP, Cursor, start
 
 #: Steps of one page at full resolution.
 PAGE_STEPS = 10_000
+#: Of one answer with the pages of several jobs.
+STEPS_OF_ALL = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +25,17 @@ class MetricsQuery:
     to_step: int = LAST_STEP
     after: str | None = None
     max_points: int | None = None
+    page_steps: int = PAGE_STEPS
 
     def wants(self, name: str) -> bool:
         """Whether a series is asked for."""
         return not self.names or name in self.names
+
+    def shared(self, jobs: int) -> "MetricsQuery":
+        """The same for one of several jobs, which share the room of an answer."""
+        room = min(PAGE_STEPS, STEPS_OF_ALL // jobs)
+        points = None if self.max_points is None else min(self.max_points, room)
+        return replace(self, page_steps=room, max_points=points)
 
 
 @dataclass(kw_only=True)
@@ -70,12 +79,12 @@ def read(session: Session, job_id: str, query: MetricsQuery) -> MetricsPage:
 
 
 def _add_rows(session: Session, page: MetricsPage, infos: list[ChunkInfo], query: MetricsQuery) -> int | None:
-    frame = chunks.read(session, infos, PAGE_STEPS + 1)
+    frame = chunks.read(session, infos, query.page_steps + 1)
     if not len(frame.steps):
         return None
-    if len(frame.steps) > PAGE_STEPS:
+    if len(frame.steps) > query.page_steps:
         page.more = True
-        frame = frame.take(slice(0, PAGE_STEPS))
+        frame = frame.take(slice(0, query.page_steps))
     steps = frame.steps.tolist()
     for name, _ in frame.columns:
         if query.wants(name):

@@ -95,6 +95,15 @@ class Declaration(Part):
 
     @model_validator(mode="before")
     @classmethod
+    def _count_seeds(cls, given: Any) -> Any:
+        seeds = given.get("seeds") if isinstance(given, dict) else None
+        if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= 1000:
+            return {**given, "seeds": list(range(seeds))}
+        return given
+
+    # Of two the one that stands last comes first.
+    @model_validator(mode="before")
+    @classmethod
     def _take_preset(cls, given: Any) -> Any:
         name = given.get("preset") if isinstance(given, dict) else None
         if not isinstance(name, str):
@@ -109,14 +118,6 @@ class Declaration(Part):
                 raise spec_error("set_by_preset", f"/{part}", message)
         own = {key: value for key, value in given.items() if key not in OF_PRESET and value is not None}
         return {"scale": DEFAULT_SCALE, **values, **own}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _count_seeds(cls, given: Any) -> Any:
-        seeds = given.get("seeds") if isinstance(given, dict) else None
-        if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= 1000:
-            return {**given, "seeds": list(range(seeds))}
-        return given
 
     @model_validator(mode="after")
     def _check_scale(self) -> Self:

@@ -27,14 +27,17 @@ _OPEN = (Status.QUEUED, *LIVE)
 
 
 def due(session: Session) -> list[str]:
-    """Experiments that may have something to launch or to stop; cheap enough to ask often."""
+    """Experiments that have something to launch, and room for it, or to stop; cheap enough to ask often."""
     waiting = select(Cell.cell_id).where(Cell.experiment_id == Experiment.id, Cell.launched_at.is_(None)).exists()
     searching = select(Study.number).where(Study.experiment_id == Experiment.id, ~Study.is_done).exists()
-    to_launch = select(Experiment.id).where(Experiment.wanted == Wanted.RUN, waiting | searching)
+    to_launch = select(Experiment).where(Experiment.wanted == Wanted.RUN, waiting | searching)
     # A job that was pausing when its experiment was cancelled is paused by now.
     left = select(Cell.experiment_id).join(Job, Job.id == Cell.job_id).join(Experiment)
     to_cancel = left.where(Job.status == Status.PAUSED, Experiment.wanted == Wanted.CANCEL, ~Cell.is_reused)
-    return list(session.scalars(to_launch.order_by(Experiment.id))) + list(session.scalars(to_cancel.distinct()))
+    unfinished = session.scalars(to_launch.order_by(Experiment.id)).all()
+    # Here, and not under the lock of a write, which others would wait for four times a second.
+    with_room = [each.id for each in unfinished if room(session, each) > 0]
+    return with_room + list(session.scalars(to_cancel.distinct()))
 
 
 def hold(session: Session, experiment_id: str) -> Experiment | None:
@@ -87,7 +90,7 @@ def _waiting(session: Session, experiment: Experiment) -> Sequence[tuple[Cell, E
         .order_by(Cell.number)
         .limit(MOST_CELLS_AT_ONCE)
     )
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def _equal_job(session: Session, cell: Cell) -> str | None:
@@ -96,7 +99,7 @@ def _equal_job(session: Session, cell: Cell) -> str | None:
     diverged = Job.failure_code == FailureCode.DIVERGED
     query = select(Job.id).where(Job.spec_hash == cell.cell_id, usable | diverged)
     # A fork with the same spec has begun elsewhere.
-    own_beginning = Job.origin.is_(None) | (Job.origin["kind"].as_string() == CELL)
+    own_beginning = func.coalesce(Job.origin["kind"].as_string(), CELL) == CELL
     done_first = (Job.status == Status.SUCCEEDED).desc()
     return session.scalar(query.where(own_beginning).order_by(done_first, Job.id.desc()).limit(1))
 

@@ -122,7 +122,8 @@ def _groups(session: Session, experiment: Experiment) -> list[_Group]:
             count=count,
             reused=reused,
             steps=arms[arm][0],
-            made=made,
+            # Postgres adds up whole numbers to decimals.
+            made=int(made),
             seconds=seconds,
             kind=arms[arm][1],
         )

@@ -204,7 +204,7 @@ def _runs(session: Session, experiment: Experiment, names: Sequence[str]) -> lis
 def _findings(session: Session, jobs: Select[Any]) -> dict[str, list[tuple[str, str]]]:
     """What the newest diagnosis of each job found."""
     query = select(Event.job_id, Event.data).where(Event.job_id.in_(jobs), Event.type == EventType.DIAGNOSIS)
-    newest: dict[str, Any] = dict(session.execute(query.order_by(Event.job_id, Event.seq)).tuples().all())
+    newest: dict[str, Any] = dict(session.execute(query.order_by(Event.job_id, Event.seq)).all())
     return {
         job_id: [(each["code"], each["severity"]) for each in data["findings"]] for job_id, data in newest.items()
     }

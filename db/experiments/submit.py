@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import case, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.base import now
@@ -70,11 +71,10 @@ def submit(session: Session, declaration: Declaration, expansion: Expansion) -> 
         ExperimentFull: it would have too many cells.
     """
     key, values = key_of(declaration), declaration.model_dump(mode="json")
-    found = session.scalar(select(Experiment).where(Experiment.key == key).with_for_update())
-    experiment = found or _new(session, key, declaration, expansion)
-    if found is not None:
-        _check_same(found, values)
-        _update(session, found, values, expansion)
+    experiment, is_new = _find_or_make(session, key, declaration, expansion)
+    if not is_new:
+        _check_same(experiment, values)
+        _update(session, experiment, values, expansion)
     added = _add_studies(session, experiment, expansion) if declaration.search else 0
     if declaration.search is None:
         numbers = add_arms(session, experiment.id, expansion.arms)
@@ -82,7 +82,21 @@ def submit(session: Session, declaration: Declaration, expansion: Expansion) -> 
         added = add_cells(session, experiment.id, pairs)
     added += _ask_again(session, experiment.id)
     session.refresh(experiment)
-    return Submission(experiment=experiment, is_new=found is None, added=added)
+    return Submission(experiment=experiment, is_new=is_new, added=added)
+
+
+def _find_or_make(
+    session: Session, key: str, declaration: Declaration, expansion: Expansion
+) -> tuple[Experiment, bool]:
+    """The experiment, its row kept, and whether it was made just now."""
+    query = select(Experiment).where(Experiment.key == key).with_for_update()
+    if (found := session.scalar(query)) is not None:
+        return found, False
+    try:
+        with session.begin_nested():
+            return _new(session, key, declaration, expansion), True
+    except IntegrityError:  # on Postgres another request may have made it meanwhile
+        return session.scalars(query).one(), False
 
 
 def _new(session: Session, key: str, declaration: Declaration, expansion: Expansion) -> Experiment:
@@ -129,7 +143,7 @@ def _update(session: Session, found: Experiment, values: dict[str, Any], expansi
 def add_arms(session: Session, experiment_id: str, arms: tuple[DeclaredArm, ...], **trial: Any) -> dict[str, int]:
     """Store the arms that are not there yet; returns the number of each by its id. `trial` is of a search."""
     stored = select(ExperimentArm.arm_id, ExperimentArm.number).where(ExperimentArm.experiment_id == experiment_id)
-    numbers: dict[str, int] = dict(session.execute(stored).tuples().all())
+    numbers: dict[str, int] = dict(session.execute(stored).all())
     rows = []
     for arm in arms:
         if arm.arm_id not in numbers:

@@ -41,7 +41,7 @@ class Recalibration(Part):
 
 def why_nothing_to_recalibrate(spec: JobSpec) -> str | None:
     """Why the job's network has no running averages; None if it has some."""
-    if not hasattr(spec.norm, "momentum"):
+    if not hasattr(spec.norm, "momentum") or not getattr(spec.norm, "normalize", True):
         return "keeps no running averages"
     if not getattr(spec.norm, "track", True):
         return "has 'track' false and keeps no running averages"

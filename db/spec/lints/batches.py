@@ -19,11 +19,16 @@ def sync_in_one_process(spec: JobSpec) -> SpecWarning | None:
     )
 
 
+def _normalizes_by_batch(spec: JobSpec) -> bool:
+    # noisy_batch may add its noise to what nothing has normalized.
+    return norms()[spec.norm.name].uses_batch and getattr(spec.norm, "normalize", True)
+
+
 def two_values_per_channel(spec: JobSpec) -> SpecWarning | None:
     """Of two values of a channel, batch statistics leave nothing but which is the larger."""
     info = norms()[spec.norm.name]
     # Without centring, as in some lp_batch, the size of the values survives.
-    if not (info.uses_batch and info.absorbs_bias and getattr(spec.norm, "centered", True)):
+    if not (_normalizes_by_batch(spec) and info.absorbs_bias and getattr(spec.norm, "centered", True)):
         return None
     size = getattr(spec.norm, "size", spec.batch_size)
     pointer = "/norm/size" if size < spec.batch_size else "/batch_size"
@@ -42,7 +47,7 @@ def two_values_per_channel(spec: JobSpec) -> SpecWarning | None:
 def accumulated_batches(spec: JobSpec) -> SpecWarning | None:
     """Accumulation makes the batch of the gradient larger, not that of the norm."""
     count = getattr(spec.optimizer, "accumulate", 1)
-    if count <= 1 or not norms()[spec.norm.name].uses_batch:
+    if count <= 1 or not _normalizes_by_batch(spec):
         return None
     return SpecWarning(
         code="accumulated_batches",

@@ -100,6 +100,20 @@ class NoisyBatchNorm(BatchNormPart):
     """Half the width of the uniform distribution of the shift of each value."""
     r_sigma: NonNegativeFloat = 0.1
     """Standard deviation of the normal distribution of the scale of each value."""
+    normalize: Flag = True
+    """Put the noise on normalized values; if false, on the inputs as they are, without running averages."""
+
+    @property
+    def track(self) -> bool:
+        """Whether there are running averages, which only what normalizes has."""
+        return self.normalize
+
+    @model_validator(mode="after")
+    def _check_freezing(self) -> Self:
+        if self.freeze_after is not None and not self.normalize:
+            message = "Without normalization (normalize is false) there is nothing that training could freeze to."
+            raise spec_error("nothing_to_freeze", "/norm/freeze_after", message, allowed=[None])
+        return self
 
 
 class LpBatchNorm(BatchNormPart):

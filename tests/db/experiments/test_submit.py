@@ -1,0 +1,99 @@
+"""Submitting: each cell once, however often it is declared."""
+
+from threading import Thread
+
+import pytest
+import sqlalchemy as sa
+
+from db import commands as job_commands
+from db.experiments import commands
+from db.experiments.submit import ExperimentFull, NameTaken
+from db.experiments.tables import Experiment
+from tests.db.experiments.support import asked, cells_of, counts, launched, post, run_all, run_next, status
+from tests.db.support import spec_values
+
+
+def test_cells_go_through_all_arms_before_the_next_seed(database):
+    made = post(database)
+    cells = cells_of(database, made.experiment.id)
+    assert (made.is_new, made.added) == (True, 8)
+    assert [(cell.arm, cell.seed) for cell in cells] == [(arm, seed) for seed in (0, 1) for arm in range(4)]
+
+
+def test_posting_it_again_adds_nothing(database):
+    first = post(database)
+    again = post(database)
+    assert (again.experiment.id, again.is_new, again.added) == (first.experiment.id, False, 0)
+    assert len(cells_of(database, first.experiment.id)) == 8
+
+
+def test_without_a_name_the_same_declaration_is_the_same_experiment(database):
+    first, again = post(database, name=None), post(database, name=None, max_parallel=3)
+    other = post(database, name=None, seeds=[0, 1, 2])
+    assert first.experiment.id == again.experiment.id != other.experiment.id
+    assert again.experiment.declaration["max_parallel"] == 3
+
+
+def test_posting_more_adds_only_what_is_missing(database):
+    first = post(database)
+    before = [cell.cell_id for cell in cells_of(database, first.experiment.id)]
+    more = post(database, seeds=[0, 1, 2], axes={"norm": ["none", "batch", "layer"], "optimizer.lr": [0.1, 0.3]})
+    after = cells_of(database, first.experiment.id)
+    assert more.added == 10
+    assert [cell.cell_id for cell in after[:8]] == before
+    assert len({cell.cell_id for cell in after}) == 18
+    assert [cell.number for cell in after] == list(range(18))
+
+
+def test_posting_less_takes_nothing_away(database):
+    first = post(database)
+    assert post(database, seeds=[0]).added == 0
+    assert len(cells_of(database, first.experiment.id)) == 8
+
+
+def test_a_name_belongs_to_one_base(database):
+    post(database)
+    with pytest.raises(NameTaken, match="Choose another name"):
+        post(database, base=spec_values(batch_size=8))
+
+
+def test_one_experiment_does_not_grow_beyond_the_most(database):
+    post(database, seeds=1000, axes={"norm": ["none", "batch"], "optimizer.lr": [0.1, 0.2, 0.3]})
+    with pytest.raises(ExperimentFull, match="12000 cells"):
+        post(database, seeds=1000, axes={"norm": ["layer", "rms"], "optimizer.lr": [0.1, 0.2, 0.3]})
+
+
+def test_what_was_cancelled_goes_on(database):
+    made = post(database, max_parallel=3).experiment
+    launched(database, made.id)
+    run_next(database)
+    asked(database, made.id, commands.cancel)
+    assert status(database, made.id) == "cancelled"
+    again = post(database, max_parallel=3)
+    assert again.added == 2, "those whose jobs were cancelled; the others had none yet"
+    assert run_all(database, made.id) == 7
+    assert counts(database, made.id) == {"succeeded": 8}
+
+
+def test_a_cell_whose_job_was_deleted_is_missing(database):
+    made = post(database).experiment
+    run_all(database, made.id)
+    lost = cells_of(database, made.id)[3]
+    with database.write() as session:
+        job_commands.delete(session, lost.job_id)
+    assert counts(database, made.id) == {"succeeded": 7, "deleted": 1}
+    assert launched(database, made.id) == [], "it was deleted on purpose"
+    assert post(database).added == 1
+    assert len(launched(database, made.id)) == 1
+
+
+def test_many_requests_at_a_time_make_one_experiment(database):
+    made, threads = [], [Thread(target=lambda: made.append(post(database))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with database.read() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(Experiment)) == 1
+    assert sorted(each.is_new for each in made) == [False] * 5 + [True]
+    assert sum(each.added for each in made) == 8
