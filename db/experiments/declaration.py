@@ -13,8 +13,8 @@ from db.spec.errors import spec_error
 from db.spec.job import JobSpec, LabelKey, LabelValue, Name
 from db.spec.selection import GREATER_IS_BETTER
 
-#: Cells of one experiment.
-MOST_CELLS = 10_000
+#: Cells of one experiment, and values of one axis: of a longer one the count of cells says enough.
+MOST_CELLS, MOST_VALUES = 10_000, 100_000
 #: The dimension of named arms; no field of a spec has this name.
 ARM = "arm"
 
@@ -73,7 +73,7 @@ class Declaration(Part):
     arms: Annotated[tuple[NamedArm, ...], Field(max_length=1000)] = ()
     """Settings that change several fields at once."""
     axes: Annotated[
-        dict[Path, Annotated[list[Any], Field(min_length=1, max_length=MOST_CELLS)]], Field(max_length=16)
+        dict[Path, Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES)]], Field(max_length=16)
     ] = Field(default_factory=dict)
     """Values by dotted path of the spec (`optimizer.lr`, `norm`), each tried with each of the others; whole parts
     are values too."""
