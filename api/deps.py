@@ -8,6 +8,7 @@ from fastapi import Depends, Path, Query, Request
 
 from api.watch import Watch
 from db.cursor import LAST_STEP
+from db.datasets import datasets
 from db.engine import Database
 from db.jobs import MOST_PRIORITY
 from db.store import Store
@@ -50,7 +51,9 @@ AfterCursor = Annotated[str | None, Query(max_length=10_000, description="The cu
 if TYPE_CHECKING:
     NormName = str
     ArchitectureName = str
+    DatasetName = str
 else:
     # Known only at run time: installed packages add names.
     NormName = Literal[tuple(map(str, norms()))]
     ArchitectureName = Literal[tuple(map(str, architectures()))]
+    DatasetName = Literal[tuple(map(str, datasets()))]

@@ -24,6 +24,7 @@ from db.errors import (
     TransitionRefused,
 )
 from db.idempotency import IdempotencyKeyReused
+from db.spec.job import JobSpec
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,8 @@ def _invalid(request: Request, error: RequestValidationError) -> ProblemError:
     errors = field_errors(error.errors(), schema)
     if errors and all(wrong.pointer.startswith("?") for wrong in errors):
         return ProblemError(422, "invalid_query", "The query is not valid", _say(errors), errors=errors)
-    return ProblemError(422, "invalid_spec", "The body is not valid", _say(errors), errors=errors)
+    code = "invalid_spec" if annotation is JobSpec else "invalid_body"
+    return ProblemError(422, code, "The body is not valid", _say(errors), errors=errors)
 
 
 def _say(errors: list[FieldError]) -> str:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from api import errors
+from api import errors, openapi
 from api.deps import Service
 from api.middleware import RequestContext
 from api.problems import Problem
@@ -16,10 +16,12 @@ from api.routes import (
     catalog,
     commands,
     diagnosis,
+    experiments,
     forks,
     health,
     jobs,
     logs,
+    metrics_query,
     probes,
     queue,
     recalibrations,
@@ -79,8 +81,10 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         stream,
         commands,
         forks,
+        experiments,
         queue,
         records,
+        metrics_query,
         logs,
         diagnosis,
         probes,
@@ -90,4 +94,5 @@ def create_app(settings: ApiSettings | None = None) -> FastAPI:
         health,
     ):
         app.include_router(part.router)
+    openapi.install(app)
     return app

@@ -47,7 +47,7 @@ def _follows_from_items(made: FieldError, others: Iterable[str]) -> bool:
 def _query_error(error: Mapping[str, Any], location: Sequence[Any]) -> FieldError:
     context = error.get("ctx", {})
     limits = (text.format(context[key]) for key, text in QUERY_LIMITS.items() if key in context)
-    allowed = next(limits, None)
+    allowed = next(limits, context.get("allowed"))
     # `'a', 'b' or 'c'` as names
     names = str(context["expected"]).split("'")[1::2] if "expected" in context else []
     return FieldError(

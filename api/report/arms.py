@@ -63,18 +63,18 @@ def cells(runs: Sequence[Run]) -> dict[str, int]:
 def spread(values: Iterable[float | None]) -> Spread | None:
     """Of the finite values; None where there is none."""
     known = np.array([each for each in values if each is not None], float)
-    finite = known[np.isfinite(known)]
+    finite = np.sort(known[np.isfinite(known)])
     if not len(finite):
         return None
-    low, q25, median, q75, high = np.quantile(finite, (0, 0.25, 0.5, 0.75, 1)).tolist()
+    q25, median, q75 = (statistics.percentile(finite, share) for share in (0.25, 0.5, 0.75))
     return Spread(
         n=len(finite),
         not_finite=len(known) - len(finite),
         median=median,
         q25=q25,
         q75=q75,
-        min=low,
-        max=high,
+        min=float(finite[0]),
+        max=float(finite[-1]),
         ci=interval_out(statistics.median_interval(finite)),
     )
 

@@ -33,9 +33,9 @@ def spread(spreads: Mapping[str, Spread], name: str, *, signed: bool = False) ->
     found = spreads.get(name)
     if found is None:
         return Cell()
-    form = "+.3g" if signed else ".4g"
+    digits = 3 if signed else 4
     odd = (f"{found.not_finite} not finite",) if found.not_finite else ()
-    return Cell(text=f"{found.median:{form}}", notes=_interval(found.ci, form) + odd)
+    return Cell(text=number(found.median, digits, signed=signed), notes=_interval(found.ci, digits) + odd)
 
 
 def steps(arm: ArmOut) -> Cell:
@@ -47,28 +47,29 @@ def steps(arm: ArmOut) -> Cell:
     shown = f"{found.median:,.0f}" if found.median is not None else f"> {found.at_least or 0:,.0f}"
     lost = (f"{found.diverged} diverged",) if found.diverged else ()
     reached = (f"{found.reached} of {found.n} reached it",) if found.censored else ()
-    return Cell(text=shown, notes=_interval(found.ci, ",.0f") + reached + lost)
+    return Cell(text=shown, notes=_interval(found.ci, 0) + reached + lost)
 
 
 def ratio(compared: Comparison) -> Cell:
     """A speed-up, or its bound, or why there is none."""
     if compared.ratio is not None:
-        return Cell(text=f"{compared.ratio:.3g}×", notes=_interval(compared.ci, ".3g"))
+        return Cell(text=f"{number(compared.ratio, 3)}×", notes=_interval(compared.ci, 3))
     why = (compared.reason or "",)
     if compared.at_least is not None:
-        return Cell(text=f"≥ {compared.at_least:.3g}×", notes=why)
+        return Cell(text=f"≥ {number(compared.at_least, 3)}×", notes=why)
     if compared.at_most is not None:
-        return Cell(text=f"≤ {compared.at_most:.3g}×", notes=why)
+        return Cell(text=f"≤ {number(compared.at_most, 3)}×", notes=why)
     return Cell(notes=why)
 
 
 def rates(compared: Comparison) -> Cell:
-    """The learning rates of a comparison, and out of how many each was chosen."""
+    """The learning rates of a comparison, this side's and the baseline's, and out of how many each was chosen."""
     if compared.arm is None:
         return Cell()
-    ours = f"{compared.learning_rate:.4g}, best of {compared.tried}"
-    theirs = f"baseline {compared.baseline_learning_rate:.4g}, best of {compared.baseline_tried}"
-    return Cell(text=ours, notes=(theirs,))
+    return Cell(
+        text=f"{compared.learning_rate:.4g} vs {compared.baseline_learning_rate:.4g}",
+        notes=(f"of {compared.tried} vs {compared.baseline_tried} tried",),
+    )
 
 
 def difference(compared: Comparison) -> Cell:
@@ -76,7 +77,7 @@ def difference(compared: Comparison) -> Cell:
     found = compared.difference
     if found is None:
         return Cell()
-    return Cell(text=f"{found.median:+.3g}", notes=_interval(found.ci, "+.3g"))
+    return Cell(text=number(found.median, 3, signed=True), notes=_interval(found.ci, 3))
 
 
 def divergence(arm: ArmOut) -> Cell:
@@ -111,8 +112,14 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2]) or f"{seconds:.2g} s"
 
 
-def _interval(interval: IntervalOut | None, form: str) -> tuple[str, ...]:
+def number(value: float, digits: int, *, signed: bool = False) -> str:
+    """With so many significant digits; whole, with separators, for none."""
+    shown = f"{value:{'+' if signed else ''}#.{digits}g}" if digits else f"{value:,.0f}"
+    return shown.removesuffix(".").replace("-", "−")
+
+
+def _interval(interval: IntervalOut | None, digits: int) -> tuple[str, ...]:
     if interval is None:
         return ()
-    low, high = ("?" if limit is None else f"{limit:{form}}" for limit in (interval.low, interval.high))
+    low, high = ("?" if limit is None else number(limit, digits) for limit in (interval.low, interval.high))
     return (f"[{low}, {high}]",)

@@ -80,7 +80,7 @@ def _columns(report: Report) -> list[Column]:
 
 def _comparisons() -> list[Column]:
     """The two of a speed-up under headings of their own, so that none is read as the other."""
-    ratio, less = "speed-up", "final less baseline's"
+    ratio, less = "speed-up", "final, difference"
     return [
         Column(group=EQUAL, head=ratio, cell=lambda arm: cells.ratio(arm.speed_up.equal_lr), needs_target=True),
         Column(group=EQUAL, head=less, cell=lambda arm: cells.difference(arm.speed_up.equal_lr)),

@@ -48,7 +48,7 @@ def _at_best_rates(subject: Subject, places: Places, family: Sequence[Evidence])
     # All learning rates of the baseline count, also those that the declaration did not call a baseline.
     theirs = places.family(baselines[0])
     if family is theirs:
-        return _nothing("this is the baseline, at one of its learning rates")
+        return _nothing("of the baseline's family")
     return _compared(subject, family, theirs)
 
 

@@ -29,6 +29,17 @@ def draws(*sizes: int) -> tuple[NDArray[np.int64], ...]:
     return tuple(generator.integers(0, size, (resamples, size)) for size in sizes)
 
 
+def percentile(ordered: Floats, share: float) -> float:
+    """Of values in order, interpolated linearly.
+
+    numpy's is slower on a few values, and has NaN between two infinite ones.
+    """
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    near, far = float(ordered[below]), float(ordered[min(below + 1, len(ordered) - 1)])
+    return near if near == far or place == below else near + (place - below) * (far - near)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interval:
     """A confidence interval; a limit that is not known is infinite, or 0 of a ratio."""
@@ -41,8 +52,21 @@ def median_interval(values: Floats) -> Interval | None:
     """Of the median of values (n); None for fewer than two."""
     if len(values) < 2:
         return None
-    (rows,) = draws(len(values))
-    return _interval(np.median(values[rows], axis=1))
+    (below, above), counts = _middles(len(values))
+    ordered = np.sort(values)
+    return _interval(np.repeat((ordered[below] + ordered[above]) / 2, counts))
+
+
+@lru_cache(maxsize=8)
+def _middles(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ranks of the middle two values of resamples (2, kinds), and how many resamples have those (kinds).
+
+    They are the same for all data of a size: a tenth of the time of a median of each resample.
+    """
+    (rows,) = draws(size)
+    ranks = np.sort(rows, axis=1)[:, [(size - 1) // 2, size // 2]]
+    kinds, counts = np.unique(ranks, axis=0, return_counts=True)
+    return kinds.T, counts
 
 
 def difference_interval(these: Floats, those: Floats) -> Interval | None:
@@ -85,9 +109,10 @@ def kaplan_meier_median(steps: Floats, reached: NDArray[np.bool_]) -> Floats:
 
     steps, reached: (..., n) with n >= 1; the answer is (...), infinite where that is never so.
     """
-    # At the same step a censored run was still watched when the others reached the target: it comes after them.
-    order = np.lexsort((~reached, steps), axis=-1)
-    steps, reached = np.take_along_axis(steps, order, -1), np.take_along_axis(reached, order, -1)
+    # Steps are whole numbers, so that even keys can be those that reached it. At the same step a censored run was
+    # still watched when the others got there: it comes after them.
+    keys = np.sort(2 * steps + ~reached, axis=-1)
+    steps, reached = keys // 2, keys % 2 == 0
     at_risk = np.arange(steps.shape[-1], 0, -1)
     # With a margin: products of fractions do not come to exactly a half.
     halved = np.cumprod(1 - reached / at_risk, axis=-1) <= 0.5 + 1e-9
@@ -121,7 +146,6 @@ def are_paired(these: Sequence[int], those: Sequence[int]) -> bool:
 
 def _interval(estimates: Floats) -> Interval:
     """Percentiles of the estimates (resamples), of which some may be infinite."""
-    with np.errstate(invalid="ignore"):
-        low, high = np.quantile(estimates, TAILS)
-    # Between two infinite ones numpy interpolates to NaN.
-    return Interval(low=float(np.nan_to_num(low, nan=np.inf)), high=float(np.nan_to_num(high, nan=np.inf)))
+    ordered = np.sort(estimates)
+    low, high = (percentile(ordered, tail) for tail in TAILS)
+    return Interval(low=low, high=high)

@@ -1,8 +1,10 @@
 """Files: what they are, and their content."""
 
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator
 
 from api.deps import ArtifactId, JobId, ServiceDep
 from api.downloads import answer
@@ -10,11 +12,20 @@ from api.problems import FieldError, ProblemError
 from api.schemas.artifacts import ArtifactOut
 from api.strict import StrictRoute
 from db import checkpoints, jobs, recalibrations
+from db.spec.errors import spec_error
 
-#: `last`, `best`, or a step.
-Which = Annotated[
-    str, Query(pattern=r"^(last|best|0|[1-9][0-9]{0,18})$", description="`last`, `best`, or a step.")
-]
+#: The newest checkpoint, the best one, or that of a step.
+WHICH = re.compile(r"last|best|0|[1-9][0-9]{0,18}")
+
+
+def _check_which(value: str) -> str:
+    if WHICH.fullmatch(value) is None:
+        message = "A checkpoint is last, best, or the number of a step."
+        raise spec_error("no_such_checkpoint", "?checkpoint", message, allowed=["last", "best", "a step"])
+    return value
+
+
+Which = Annotated[str, AfterValidator(_check_which), Query(description="`last`, `best`, or a step.")]
 
 router = APIRouter(prefix="/v1", tags=["artifacts"], route_class=StrictRoute)
 

@@ -6,6 +6,8 @@ from typing import Any, get_args
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from api import presets
+from api.deps import ServiceDep
 from api.options import options
 from api.strict import StrictRoute
 from db.datasets import datasets
@@ -61,6 +63,13 @@ def list_optimizers() -> Catalog:
 def list_schedulers() -> Catalog:
     """Schedulers of the learning rate by torch's names, with their options and defaults, in optimizer steps."""
     return _of_torch(Scheduler, "torch.optim.lr_scheduler")
+
+
+@router.get("/catalog/presets")
+def list_presets(service: ServiceDep) -> Catalog:
+    """Experiments of the literature: what was reported, what to expect, and what each scale costs here."""
+    with service.database.read() as session:
+        return Catalog(data=presets.entries(session))
 
 
 def _of_torch(choice: object, module: str) -> Catalog:

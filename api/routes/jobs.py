@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.deps import ArchitectureName, JobId, Limit, NormName, Priority, Service, ServiceDep
+from api.deps import ArchitectureName, DatasetName, JobId, Limit, NormName, Priority, Service, ServiceDep
 from api.idempotency import OnceDep
+from api.job_query import read_bounds, read_labels, read_order
 from api.limits import check_memory
 from api.schemas.artifacts import ArtifactList
 from api.schemas.attempts import AttemptList, AttemptOut
@@ -15,13 +16,35 @@ from api.schemas.events import EventPage
 from api.schemas.jobs import JobOut, JobPage
 from api.schemas.plan import PlanOut
 from api.strict import StrictRoute
-from db import attempts, checkpoints, events, jobs, queue
-from db.jobs import JobFilter
+from db import attempts, checkpoints, events, job_lists, jobs, queue
+from db.job_lists import JobFilter
 from db.spec.job import JobSpec
 from db.status import Status
 
 Wait = Annotated[
     int, Query(ge=0, le=60, description="Seconds to wait for a change of status; not if it is final.")
+]
+
+ListCursor = Annotated[
+    str | None, Query(max_length=8000, description="`next_cursor` of a page in the same order.")
+]
+Labels = Annotated[str | None, Query(max_length=4000, description="`key=value`; several with commas.")]
+Bounds = Annotated[
+    str | None,
+    Query(
+        max_length=1000,
+        description="`test/accuracy>=0.9` (or <=, >, <) of the latest value, `best:test/loss<0.1` of the best; "
+        "several with commas. A job without the metric, or where it is not finite, does not fit.",
+    ),
+]
+OrderBy = Annotated[
+    str,
+    Query(
+        max_length=500,
+        description="`created_at`, or a metric: `test/loss` by its latest value, `best:test/loss` by the best; "
+        "with `-` before it descending. Jobs without the metric, or where it is not finite, come last either way; "
+        "of equal ones the newest comes first.",
+    ),
 ]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute)
@@ -50,15 +73,29 @@ def plan_job(spec: JobSpec, service: ServiceDep) -> PlanOut:
 def list_jobs(
     service: ServiceDep,
     limit: Limit = 20,
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: ListCursor = None,
     status: Status | None = None,
     norm: NormName | None = None,
     architecture: ArchitectureName | None = None,
+    dataset: DatasetName | None = None,
+    experiment: Annotated[str | None, Query(max_length=100, description="`exp_...`")] = None,
+    label: Labels = None,
+    metric: Bounds = None,
+    order: OrderBy = "-created_at",
 ) -> JobPage:
-    """Jobs from the newest on."""
-    where = JobFilter(status=status, norm=norm, architecture=architecture)
+    """Jobs in order, the newest first by default, that fit everything that is asked."""
+    where = JobFilter(
+        status=status,
+        norm=norm,
+        architecture=architecture,
+        dataset=dataset,
+        experiment=experiment,
+        labels=read_labels(label),
+        metrics=read_bounds(metric),
+    )
+    wanted = read_order(order)
     with service.database.read() as session:
-        page, next_cursor = jobs.page(session, where, limit, cursor)
+        page, next_cursor = job_lists.page(session, where, limit, cursor, wanted)
         places = queue.places(session, page)
         return JobPage(data=[JobOut.of(job, places) for job in page], next_cursor=next_cursor)
 

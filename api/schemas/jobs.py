@@ -173,9 +173,9 @@ def _failure(job: Job) -> FailureOut | None:
 
 
 class JobPage(Out):
-    """One page of jobs, the newest first."""
+    """One page of jobs."""
 
     data: list[JobOut]
-    """The jobs, the newest first."""
+    """The jobs, in the order that was asked for."""
     next_cursor: str | None
     """For `cursor`, to read on; null on the last page."""

@@ -11,8 +11,22 @@ DESCRIBED = [
 
 
 @pytest.fixture(scope="module")
-def schemas(server):
-    return httpx2.get(f"{server}/openapi.json").json()["components"]["schemas"]
+def document(server):
+    return httpx2.get(f"{server}/openapi.json").json()
+
+
+@pytest.fixture(scope="module")
+def schemas(document):
+    return document["components"]["schemas"]
+
+
+@pytest.fixture(scope="module")
+def operations(document):
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
 
 
 @pytest.mark.parametrize("name", [*DESCRIBED, "Checkpoint"])
@@ -31,3 +45,31 @@ def test_every_property_is_described(schemas, name):
 
 def test_the_types_of_events_are_listed(schemas):
     assert "checkpoint_damaged" in schemas["EventType"]["enum"]
+
+
+def test_errors_are_problem_documents(operations):
+    for name, operation in operations.items():
+        assert list(operation["responses"]["4XX"]["content"]) == ["application/problem+json"], name
+    assert "Problem" in str(operations["GET /v1/jobs"]["responses"]["4XX"])
+
+
+def test_what_is_read_as_json_has_an_etag_and_may_be_304(operations):
+    has_tag = {name for name, operation in operations.items() if "304" in operation["responses"]}
+    assert {"GET /v1/jobs", "GET /v1/jobs/{job_id}/metrics", "GET /v1/catalog/norms"} <= has_tag
+    assert not {"GET /v1/jobs/{job_id}/model", "GET /v1/jobs/{job_id}/events/stream", "GET /healthz"} & has_tag
+    assert all(name.startswith("GET ") for name in has_tag)
+    assert all(
+        "ETag" in operations[name]["responses"][code]["headers"] for name in has_tag for code in ("200", "304")
+    )
+
+
+def test_what_is_made_once_has_a_place(operations):
+    posts = [("/v1/jobs", "201"), ("/v1/jobs/{job_id}/fork", "201"), ("/v1/jobs/{job_id}/recalibrate", "202")]
+    for path, code in posts:
+        answer = operations[f"POST {path}"]["responses"][code]
+        assert {"Location", "Idempotent-Replayed"} <= set(answer["headers"])
+    assert "headers" not in operations["POST /v1/jobs/{job_id}/cancel"]["responses"]["202"]
+
+
+def test_the_document_is_the_same_when_it_is_read_again(server, document):
+    assert httpx2.get(f"{server}/openapi.json").json() == document

@@ -95,6 +95,8 @@ def test_norms_with_running_averages_have_something_to_recalibrate(name):
 def test_a_norm_that_does_not_track_has_nothing_to_recalibrate():
     why = why_nothing_to_recalibrate(make_spec(norm={"name": "batch", "track": False}))
     assert "'track' false" in why
+    why = why_nothing_to_recalibrate(make_spec(norm={"name": "noisy_batch", "normalize": False}))
+    assert why == "keeps no running averages"
 
 
 def codes(request: dict, spec: JobSpec, inputs: int | None = None, step: int = 1000) -> set[str]:

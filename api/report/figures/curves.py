@@ -115,6 +115,6 @@ def _target(target: TargetOut | None) -> list[Json]:
             "y0": target.value,
             "y1": target.value,
             "line": {"color": "#888888", "width": 1, "dash": "dot"},
-            "label": {"text": f"target {target.value:.4g}", "textposition": "start", "font": {"size": 11}},
+            "label": {"text": f"target {target.value:.4g}", "textposition": "end", "font": {"size": 11}},
         }
     ]

@@ -12,7 +12,7 @@ from api.report.schemas import Report
 from db.experiments.records import Run
 
 #: In pixels: of each arm, and of what is around them.
-ROW, AROUND = 24, 90
+ROW, AROUND = 21, 90
 
 #: Of an arm: the runs that have the number, by seed.
 Values = Mapping[int, float]

@@ -11,6 +11,9 @@ from api.report.figures.styles import BASELINE, COLOURS, DASHES, SHOWN, SYMBOLS
 from api.report.places import families, without_learning_rate
 from api.report.schemas import ArmOut, Report
 
+#: Learning rates that each have a tick of their own.
+MOST_TICKS = 8
+
 
 def by_learning_rate(report: Report, arms: Sequence[Evidence]) -> Figure | None:
     """A line for each family with several learning rates; None where there is none."""
@@ -34,7 +37,8 @@ def by_learning_rate(report: Report, arms: Sequence[Evidence]) -> Figure | None:
         for trace in _traces(place, family, [outs[arm.arm.number] for arm in family], floor)
     ]
     plot = layout("learning rate", metric, height=500)
-    plot["xaxis"] |= {"type": "log", "dtick": 1, "minor": {"ticks": "outside"}}
+    rates = sorted({arm.learning_rate for family in several for arm in family})
+    plot["xaxis"] |= {"type": "log"} | ({"tickvals": rates} if len(rates) <= MOST_TICKS else {"dtick": 1})
     return Figure(id="rates", title=f"{metric} by learning rate", caption=caption, data=data, layout=plot)
 
 

@@ -178,3 +178,10 @@ def test_a_norm_without_running_averages_has_nothing_to_freeze():
     )
     assert "track is false" in error["message"]
     assert make_spec(norm={"name": "batch", "freeze_after": 10}).norm.freeze_after == 10
+
+
+def test_noise_alone_has_nothing_to_freeze():
+    error = refusal(norm={"name": "noisy_batch", "normalize": False, "freeze_after": 10})
+    assert (error["code"], error["pointer"]) == ("nothing_to_freeze", "/norm/freeze_after")
+    assert "normalize is false" in error["message"]
+    assert make_spec(norm={"name": "noisy_batch", "freeze_after": 10}).norm.freeze_after == 10

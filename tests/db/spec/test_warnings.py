@@ -73,6 +73,16 @@ def test_what_is_not_divided_by_its_own_deviation_keeps_its_size(centered):
     assert ("two_values_per_channel" in codes) is centered
 
 
+def test_noise_alone_is_of_no_batch_and_keeps_no_averages():
+    wanted = {"batch_size": 2, "optimizer": {"name": "SGD", "accumulate": 2}, "steps": 10}
+    assert found(norm={"name": "noisy_batch"}, **wanted).keys() == {
+        "two_values_per_channel",
+        "accumulated_batches",
+        "short_averages",
+    }
+    assert found(norm={"name": "noisy_batch", "normalize": False}, **wanted) == {}
+
+
 DECAY = {"name": "SGD", "weight_decay": 0.1, "decay_norm": True}
 
 

@@ -1,0 +1,142 @@
+"""What a report says of made-up runs."""
+
+import json
+
+import pytest
+
+from api.report import report
+from db.spec.selection import Selection
+from db.status import FailureCode, Status
+from tests.api.report.support import BATCH, METRIC, NONE, diverged_run, make_arm, make_run, make_subject
+
+
+def one_arm(*runs, **more):
+    return report(make_subject([make_arm(0, {})], runs, **more)).arms[0]
+
+
+def test_an_arm_over_its_seeds():
+    gaps = {f"gap/{mode}/accuracy": {"value": v, "step": 1000} for mode, v in MODES.items()}
+    arm = one_arm(
+        make_run(0, 0, 300, 0.91, latest=gaps, seconds=10.0, samples_per_second=100.0),
+        make_run(0, 1, 500, 0.95, latest=gaps, seconds=30.0, samples_per_second=200.0, is_reused=True),
+        diverged_run(0, 2),
+    )
+    assert (arm.final[METRIC].n, arm.final[METRIC].median) == (2, pytest.approx(0.93))
+    assert arm.best[METRIC].max == 0.95
+    assert arm.train_eval_gap["accuracy"].median == pytest.approx(0.2)
+    assert arm.precise_gap["accuracy"].median == pytest.approx(0.15)
+    assert (arm.seconds.median, arm.samples_per_second.median, arm.reused) == (20, 150, 1)
+    assert arm.cells == {"succeeded": 2, "failed": 1}
+    assert arm.divergence.model_dump() == {"count": 1, "ended": 3, "rate": 1 / 3}
+
+
+MODES = {"eval_mode": 0.7, "train_mode": 0.9, "precise": 0.85}
+
+
+def test_a_diverged_run_never_reaches_the_target():
+    arm = one_arm(make_run(0, 0, 300), diverged_run(0, 1), diverged_run(0, 2))
+    found = arm.steps_to_target
+    assert (found.n, found.reached, found.censored, found.diverged) == (3, 1, 2, 2)
+    assert (found.median, found.at_least, found.ci) == (None, 1000, None)
+
+
+def test_a_run_that_reached_the_target_and_diverged_then_has_reached_it():
+    run = make_run(0, 0, 300, "NaN", step=600, status=Status.FAILED, failure=FailureCode.DIVERGED)
+    found = one_arm(run).steps_to_target
+    assert (found.median, found.reached, found.diverged) == (300, 1, 0)
+
+
+def test_runs_that_are_still_training_are_censored_where_they_are():
+    live = [make_run(0, seed, None, step=200, status=Status.RUNNING) for seed in (1, 2)]
+    found = one_arm(make_run(0, 0, 800), *live).steps_to_target
+    # Product limit: of the two that left at 200 nothing is known, the one that stayed needed 800.
+    assert (found.median, found.censored, found.diverged) == (800, 2, 0)
+
+
+def test_a_target_may_be_a_loss():
+    from db.experiments.records import Target
+
+    target = Target(metric=METRIC, value=0.6, greater_is_better=False)
+    # Below 0.6 from the first evaluation on.
+    assert one_arm(make_run(0, 0, 500), target=target).steps_to_target.median == 100
+
+
+def test_diverged_runs_are_the_worst_of_what_is_selected_by():
+    assert (
+        one_arm(make_run(0, 0, final=0.9), make_run(0, 1, final=0.8), diverged_run(0, 2)).selection_median == 0.8
+    )
+    assert one_arm(make_run(0, 0, final=0.9), diverged_run(0, 1), diverged_run(0, 2)).selection_median is None
+    loss = Selection(metric=METRIC, greater_is_better=False)
+    runs = [make_run(0, 0, final=0.9), make_run(0, 1, final=0.8), diverged_run(0, 2)]
+    assert one_arm(*runs, selection=loss, target=None).selection_median == 0.9
+
+
+def test_findings_are_counted_by_run_the_worst_first():
+    arm = one_arm(
+        make_run(0, 0, findings=[("drift", "warn"), ("dead_units", "info"), ("drift", "bad")]),
+        make_run(0, 1, findings=[("drift", "warn"), ("noise", "warn")]),
+    )
+    found = [(each.code, each.severity, each.runs) for each in arm.findings]
+    assert found == [("drift", "bad", 2), ("noise", "warn", 1), ("dead_units", "info", 1)]
+
+
+def test_before_anything_has_run():
+    made = report(make_subject([make_arm(0, {})], [make_run(0, 0, status=None, step=0, steps=0, latest={})]))
+    arm = made.arms[0]
+    assert (arm.steps_to_target, arm.final, arm.divergence.rate, arm.cells) == (None, {}, None, {"waiting": 1})
+    assert made.progress.share == 0
+
+
+def test_an_experiment_without_arms_has_a_report():
+    made = report(make_subject([], []))
+    assert (made.arms, made.progress.share) == ([], 0)
+
+
+def test_progress_counts_an_ended_run_as_all_of_its_steps():
+    runs = [
+        diverged_run(0, 0, step=100),
+        make_run(0, 1, step=500, status=Status.RUNNING),
+        make_run(0, 2, step=0, steps=0, status=None),
+    ]
+    progress = report(make_subject([make_arm(0, {})], runs, eta_seconds=60.0)).progress
+    assert progress.cells == {"failed": 1, "running": 1, "waiting": 1}
+    assert (progress.share, progress.eta_seconds) == (0.5, 60)
+
+
+def test_the_settings_of_an_arm_are_what_is_not_the_same_in_all():
+    parts = [NONE, BATCH, BATCH | {"momentum": 0.01}]
+    arms = [make_arm(n, {"norm": part, "optimizer.lr": 0.1 * (n + 1)}) for n, part in enumerate(parts)]
+    found = report(make_subject(arms, [])).arms
+    assert [arm.config for arm in found] == [
+        {"norm": "none", "optimizer.lr": 0.1},
+        {"norm": "batch (momentum 0.1)", "optimizer.lr": 0.2},
+        {"norm": "batch (momentum 0.01)", "optimizer.lr": pytest.approx(0.3)},
+    ]
+
+
+def test_a_part_of_one_name_is_compared_field_by_field():
+    arms = [make_arm(n, {"norm": BATCH | {"eps": eps}}) for n, eps in enumerate((1e-5, 1e-3))]
+    assert [arm.config for arm in report(make_subject(arms, [])).arms] == [{"norm.eps": 1e-5}, {"norm.eps": 1e-3}]
+
+
+def test_selection_on_test_data_is_said():
+    assert report(make_subject([], [])).selection.selects_on_test
+    made = report(make_subject([], [], selection=Selection(metric="validation/accuracy", greater_is_better=True)))
+    assert not made.selection.selects_on_test
+    assert "validation/accuracy" in " ".join(made.notes)
+
+
+def test_notes_say_what_may_mislead():
+    runs = [make_run(0, 0, is_reused=True), make_run(0, 1, status=Status.RUNNING)]
+    told = " ".join(report(make_subject([make_arm(0, {})], runs)).notes)
+    assert "1 of 2 cells are reused" in told
+    assert "1 of 2 cells have ended" in told
+    assert "test data" in told
+    assert "narrower" in told
+
+
+def test_a_report_is_json_without_numbers_that_are_none():
+    runs = [make_run(0, 0, final="Infinity"), make_run(0, 1, final="NaN"), diverged_run(0, 2)]
+    text = report(make_subject([make_arm(0, {}, is_baseline=True)], runs)).model_dump_json()
+    json.loads(text, parse_constant=pytest.fail)
+    assert not {"NaN", "Infinity"} & set(text.replace('"', " ").split())
