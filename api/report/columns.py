@@ -62,17 +62,18 @@ def _columns(report: Report) -> list[Column]:
     metric = report.selection.metric
     measure = metric.rpartition("/")[2]
     gaps = f"Gaps in {measure}"
+    # Both speed-ups before what is wide: a usual screen shows the one with the other.
     return [
         Column(group="Runs", head="succeeded", cell=cells.progress),
         Column(group="Runs", head="diverged", cell=cells.divergence),
         Column(group=metric, head="final", cell=lambda arm: cells.spread(arm.final, metric)),
-        Column(group=metric, head="best", cell=lambda arm: cells.spread(arm.best, metric)),
         Column(group="Target", head="steps to it", cell=cells.steps, needs_target=True),
         *_comparisons(),
         Column(
             group=gaps, head="train/eval", cell=lambda arm: cells.spread(arm.train_eval_gap, measure, signed=True)
         ),
         Column(group=gaps, head="precise", cell=lambda arm: cells.spread(arm.precise_gap, measure, signed=True)),
+        Column(group=metric, head="best of a run", cell=lambda arm: cells.spread(arm.best, metric)),
         Column(group="Diagnosis", head="findings", cell=cells.findings),
         Column(group="Cost", head="time", cell=cells.time),
     ]

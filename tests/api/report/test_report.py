@@ -5,6 +5,7 @@ import json
 import pytest
 
 from api.report import report
+from db.experiments.records import Target
 from db.spec.selection import Selection
 from db.status import FailureCode, Status
 from tests.api.report.support import BATCH, METRIC, NONE, diverged_run, make_arm, make_run, make_subject
@@ -54,8 +55,6 @@ def test_runs_that_are_still_training_are_censored_where_they_are():
 
 
 def test_a_target_may_be_a_loss():
-    from db.experiments.records import Target
-
     target = Target(metric=METRIC, value=0.6, greater_is_better=False)
     # Below 0.6 from the first evaluation on.
     assert one_arm(make_run(0, 0, 500), target=target).steps_to_target.median == 100
@@ -66,6 +65,10 @@ def test_diverged_runs_are_the_worst_of_what_is_selected_by():
         one_arm(make_run(0, 0, final=0.9), make_run(0, 1, final=0.8), diverged_run(0, 2)).selection_median == 0.8
     )
     assert one_arm(make_run(0, 0, final=0.9), diverged_run(0, 1), diverged_run(0, 2)).selection_median is None
+    # Of an even number the worse one of the middle two.
+    assert one_arm(make_run(0, 0, final=0.9), make_run(0, 1, final=0.8)).selection_median == 0.8
+    not_finite = [make_run(0, seed, final="NaN") for seed in (1, 2)]
+    assert one_arm(make_run(0, 0, final=0.9), *not_finite).selection_median is None
     loss = Selection(metric=METRIC, greater_is_better=False)
     runs = [make_run(0, 0, final=0.9), make_run(0, 1, final=0.8), diverged_run(0, 2)]
     assert one_arm(*runs, selection=loss, target=None).selection_median == 0.9

@@ -78,6 +78,15 @@ def test_pairing_takes_out_what_the_seeds_share():
     assert ratio_interval(top, strangers).low < 1.5 < 2.5 < ratio_interval(top, strangers).high
 
 
+def test_a_ratio_of_medians_that_are_often_not_reached_has_no_limits():
+    # In 7 of 27 resamples neither median is reached: the ratio may be anything.
+    top, bottom = (make_times([steps, steps, 1000], [True, True, False]) for steps in (200, 100))
+    found = ratio_interval(top, bottom)
+    assert (found.low, found.high) == (0, np.inf)
+    shown = arms.interval_out(found, of_ratio=True)
+    assert (shown.low, shown.high) == (None, None)
+
+
 def scipy_median(steps, reached):
     """Of scipy's product-limit estimate: the first step at which no more than a half survive."""
     data = stats.CensoredData(

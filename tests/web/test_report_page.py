@@ -1,0 +1,128 @@
+"""The page of a report, in a real browser."""
+
+from pathlib import Path
+
+import pytest
+
+from api.report import report, to_html
+from db.status import Status
+from tests.api.report.support import BATCH, NONE, make_arm, make_run, make_subject, sweep
+from tests.conftest import missing
+
+CHROMIUM = Path("/usr/bin/chromium")
+#: What a name may be.
+HOSTILE = "</script><script>throw 1</script><img src='http://outside.example/x.png' onerror='throw 2'>&<b>"
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 0.2, 0.5, 2.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM.exists():
+        missing("the report's page: there is no chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+
+
+class Visit:
+    """A page in the browser, and what it asked for and complained of."""
+
+    def __init__(self, browser, file, width, scheme="light"):
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.said, self.asked = [], []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(file.as_uri())
+        self.page.wait_for_selector("body[data-drawn=all]", state="attached")
+
+    def count(self, selector):
+        return self.page.locator(selector).count()
+
+
+@pytest.fixture(scope="module")
+def wide_and_narrow(browser, tmp_path_factory):
+    """The same page of 60 arms at both widths."""
+    subject = sweep(RATES, name=HOSTILE, summary={"source": "a paper", "expect": ["this", "that"]})
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    file.write_text(to_html(report(subject), subject), encoding="utf-8")
+    return [Visit(browser, file, 1280), Visit(browser, file, 400, "dark")]
+
+
+def test_nothing_goes_wrong_and_nothing_is_asked_of_others(wide_and_narrow):
+    for visit in wide_and_narrow:
+        assert visit.said == []
+        assert [url.partition(":")[0] for url in visit.asked] == ["file"]
+
+
+def test_all_figures_are_drawn(wide_and_narrow):
+    for visit in wide_and_narrow:
+        assert visit.count("#plot-curves .scatterlayer .trace") == 2 * 13, (
+            "12 lines and a baseline, each with a band"
+        )
+        assert visit.count("#plot-curves .legend .traces") == 60
+        assert visit.count("#plot-final .scatterlayer .trace") > 60
+        assert visit.count("#plot-rates .scatterlayer .trace") == 10, "5 families, each with diverged runs"
+        assert visit.count("#plot-gap .scatterlayer .trace") > 60
+
+
+@pytest.mark.parametrize("selector", ["document.documentElement", "document.body"])
+def test_the_page_is_no_wider_than_the_screen(wide_and_narrow, selector):
+    for visit, width in zip(wide_and_narrow, (1280, 400), strict=True):
+        assert visit.page.evaluate(f"{selector}.scrollWidth") <= width
+        right = visit.page.evaluate(
+            "Math.max(...[...document.querySelectorAll('.plot svg')].map(e => e.getBoundingClientRect().right))"
+        )
+        assert right <= width
+
+
+def test_every_arm_has_a_row(wide_and_narrow):
+    wide, _ = wide_and_narrow
+    assert wide.count("tbody tr") == 60
+    assert wide.count("tbody tr.baseline") == 12
+    assert wide.page.locator("h1").inner_text() == HOSTILE
+
+
+def test_the_legend_switches_an_arm_on(wide_and_narrow):
+    wide, _ = wide_and_narrow
+    before = wide.count("#plot-curves .scatterlayer .trace")
+    # The first arm is a baseline of a small learning rate, which is not among the best.
+    wide.page.locator("#plot-curves .legend .legendtoggle").first.click()
+    wide.page.locator("#plot-curves .scatterlayer .trace").nth(before + 1).wait_for(state="attached")
+
+
+def test_colours_are_those_of_the_scheme(wide_and_narrow):
+    inks = [
+        v.page.locator("#plot-final .xtitle").evaluate("e => getComputedStyle(e).fill") for v in wide_and_narrow
+    ]
+    assert inks == ["rgb(28, 33, 38)", "rgb(228, 232, 236)"]
+
+
+def test_names_are_shown_as_they_are_written(browser, tmp_path):
+    arms = [
+        make_arm(0, {"norm": NONE}, True, name="<b>bold</b> &amp; plain"),
+        make_arm(1, {"norm": BATCH}, name=HOSTILE),
+    ]
+    subject = make_subject(arms, [make_run(n, seed, 300) for n in range(2) for seed in range(2)])
+    file = tmp_path / "report.html"
+    file.write_text(to_html(report(subject), subject), encoding="utf-8")
+    visit = Visit(browser, file, 1280)
+    assert (visit.said, visit.count("img")) == ([], 0)
+    assert "<b>bold</b> &amp; plain" in visit.page.locator("#plot-curves .legend").text_content()
+    assert "<b>bold</b> &amp; plain" in visit.page.locator("tbody").inner_text()
+
+
+def test_a_live_experiment_shows_its_progress():
+    runs = [make_run(0, 0, status=Status.RUNNING, step=500), make_run(0, 1, status=None, step=0, latest={})]
+    subject = make_subject([make_arm(0, {})], runs, status="running", eta_seconds=3700.0)
+    page = to_html(report(subject), subject)
+    assert "25.0 % of all steps" in page
+    assert "About 1 h 1 min left" in page
+
+
+def test_an_experiment_without_runs_has_a_page_without_plots():
+    subject = make_subject([make_arm(0, {})], [])
+    page = to_html(report(subject), subject)
+    assert "nothing to plot yet" in page
+    assert len(page) < 100_000, "no need of Plotly"
