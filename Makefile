@@ -1,9 +1,11 @@
 # `make up` starts the service, `make test` tests it; each does all of its own set-up.
 PYTHON ?= python3
+# Hundreds of processes of the tests would compile the same sources, each for itself.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup up test faults check bench clean
+.PHONY: setup up test faults targets check bench clean
 
 setup: .venv/worker.done .venv/dev.done
 
@@ -17,6 +19,9 @@ test: setup check
 faults: setup
 	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server
 	$(BIN)/pytest tests/faults --long --figures docs/results/faults.md
+
+targets: setup
+	$(BIN)/pytest tests/targets --long
 
 check: .venv/dev.done
 	$(BIN)/ruff check .

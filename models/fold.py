@@ -121,6 +121,8 @@ def _of_norm(norm: Norm | NormActivation) -> str:
         return "there is no norm, only an identity"
     if norm.norm not in DIVISORS:
         return f"norm {norm.norm!r} is not of the batch family"
+    if not dict(norm.options).get("normalize", True):
+        return "it only adds noise, and only in train mode"
     if not dict(norm.options).get("track", True):
         return "it keeps no running averages: eval mode uses those of the batch"
     return ""

@@ -24,6 +24,22 @@ FIRST = ("tests/e2e/", "tests/faults/", "tests/targets/")
 SERVICE = ("tests/e2e/", "tests/faults/")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="every seed, every stack, many more faults")
+
+
+@pytest.fixture(scope="session")
+def long(pytestconfig) -> bool:
+    return pytestconfig.getoption("long")
+
+
+@pytest.fixture(scope="session")
+def only_long(long) -> None:
+    """For what the first form of a test leaves out."""
+    if not long:
+        pytest.skip("in the long form: make faults, make targets")
+
+
 def missing(what: str) -> None:
     """Skip, and say so again at the very end."""
     pytest.skip(NOT_TESTED + what)
@@ -110,3 +126,12 @@ def data_dir() -> Path:
 def cifar10_dir() -> Path:
     """The folder cifar10/ with the real files."""
     return folder_with("cifar10", "CIFAR-10") / "cifar10"
+
+
+@pytest.fixture(scope="session")
+def decoded(tmp_path_factory) -> Path:
+    """Where real data are decoded to, once for the services too; the processes of pytest-xdist share it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "decoded"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -5,16 +5,21 @@ from collections.abc import Sequence
 from db.presets.parts import CIFAR10, CIFAR10_QUICK, DIGITS, MNIST_QUICK, Json, arm, recording, sgd
 from db.presets.records import Preset
 
+#: He's, under which signals of plain networks of ReLUs keep their size.
+INIT: Json = {"name": "kaiming_normal"}
 
-def _perceptrons(depths: Sequence[int], dataset: Json) -> list[Json]:
-    """Plain stacks: without the norm their signal has to come through every layer."""
+
+def _perceptrons(depths: Sequence[int], dataset: Json, steps: int) -> list[Json]:
+    """Plain stacks of fully connected layers, so cheap that they can be deep."""
     return [
         arm(
             f"plain {depth}",
             {
                 "dataset": dataset,
-                "architecture": {"name": "mlp", "hidden": [64] * (depth - 1), "init": {"name": "kaiming_normal"}},
-                "optimizer.momentum": 0.0,
+                "architecture": {"name": "mlp", "hidden": [64] * (depth - 1), "init": INIT},
+                "optimizer": sgd(0.1),
+                "batch_size": 128,
+                "steps": steps,
             },
         )
         for depth in depths
@@ -26,7 +31,7 @@ def _networks(name: str, depths: Sequence[int], width: int | None = None) -> lis
     return [
         arm(
             f"{name} {depth}",
-            {"architecture": {"name": name, "depth": depth, "init": {"name": "kaiming_normal"}} | size},
+            {"architecture": {"name": name, "depth": depth, "init": INIT} | size},
         )
         for depth in depths
     ]
@@ -41,15 +46,15 @@ def _declaration(
     every: int,
     seeds: int,
     target: float,
-    **base: int,
+    batch_size: int,
 ) -> Json:
     return {
         "base": {
             "dataset": dataset,
             "optimizer": sgd(0.05, momentum=0.9),
             "steps": steps,
+            "batch_size": batch_size,
             **recording(every),
-            **base,
         },
         "arms": plain + residual,
         "axes": {"norm": ["none", "batch", "skip_init"]},
@@ -69,11 +74,16 @@ DEPTH = Preset(
     "while residual ones get better: error 8.75, 7.51, 7.17, 6.97 and 6.43 % at 20, 32, 44, 56 and 110 layers. De "
     "& Smith: without norm deep residual networks train if each branch begins at 0 (SkipInit), which batch norm "
     "brings about by itself.",
-    expected="TODO",
+    expected="Perceptrons of 5 layers train either way; at 20 the plain one falls behind by ten points or more, "
+    "with batch norm it does not; at 50 neither trains in 500 steps, for batch norm alone makes gradients of deep "
+    "plain networks grow with depth. Residual networks without a norm diverge within a few steps at this rate; "
+    "with batch norm they train, and with SkipInit too, slower at first. 200 steps are too few to show that "
+    "deeper residual networks end better; `full` has the paper's 64,000, without augmentation and its falling "
+    "rate, and compares with VGG, as the paper's plain networks of the same depths are not offered.",
     scales={
         "smoke": _declaration(
             DIGITS,
-            _perceptrons((5, 20), DIGITS),
+            _perceptrons((5, 20), DIGITS, 30),
             _networks("resnet", (8,), width=8),
             steps=30,
             every=15,
@@ -83,7 +93,7 @@ DEPTH = Preset(
         ),
         "quick": _declaration(
             CIFAR10_QUICK,
-            _perceptrons((5, 20, 50), MNIST_QUICK),
+            _perceptrons((5, 20, 50), MNIST_QUICK, 500),
             _networks("resnet", (8, 20, 32), width=8),
             steps=200,
             every=50,

@@ -15,7 +15,7 @@ def _declaration(
     every: int,
     seeds: int,
     target: float,
-    **base: int,
+    batch_size: int,
 ) -> Json:
     return {
         "base": {
@@ -23,8 +23,8 @@ def _declaration(
             "architecture": architecture | {"init": {"name": "normal", "std": deviations[0]}},
             "optimizer": sgd(0.1),
             "steps": steps,
+            "batch_size": batch_size,
             **recording(every),
-            **base,
         },
         "axes": {"norm": ["none", "batch", "layer", "weight"], "architecture.init.std": list(deviations)},
         "baseline": {"norm": "none"},

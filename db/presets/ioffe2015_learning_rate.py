@@ -1,7 +1,6 @@
 """Ioffe & Szegedy 2015, section 4.2: Inception at higher learning rates, and the changes to its recipe."""
 
 from math import exp
-from typing import Any
 
 from db.presets.parts import CIFAR10, DIGITS, Json, arm, recording, sgd
 from db.presets.records import Preset
@@ -19,8 +18,8 @@ LEARNING_RATE = 0.02
 #: Not given in the paper; the usual ones.
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
-#: By which factor of e the rate has fallen at the end. Not the paper's: it decays in steps of 4 % of its own
-#: length. What counts here is that one decays 6 times as fast as the other.
+#: The natural logarithm of the rate's fall over the job. Not given in the paper either; what counts is that one
+#: arm decays 6 times as fast as the other.
 DECAY = 0.5
 
 
@@ -42,7 +41,6 @@ def _arms(steps: int) -> list[Json]:
     return [
         arm("Inception", _recipe(steps) | lrn),
         arm("Inception without LRN", _recipe(steps) | plain),
-        arm("Inception-x5", old | lrn),
         arm("Inception-x5 without LRN", old | plain),
         arm("BN-Baseline", _recipe(steps) | batch),
         arm("BN, only the rate x5", old | batch),
@@ -55,9 +53,7 @@ def _arms(steps: int) -> list[Json]:
     ]
 
 
-def _declaration(
-    dataset: Json, *, width: float, steps: int, every: int, seeds: int, target: float, **base: Any
-) -> Json:
+def _declaration(dataset: Json, *, width: float, steps: int, every: int, seeds: int, target: float) -> Json:
     return {
         "base": {
             "dataset": dataset,
@@ -71,7 +67,6 @@ def _declaration(
             "batch_size": BATCH_SIZE,
             "steps": steps,
             **recording(every),
-            **base,
         },
         "arms": _arms(steps),
         "baseline": {"arm": "Inception"},
@@ -88,7 +83,15 @@ IOFFE2015_LEARNING_RATE = Preset(
     "(batch normalization and nothing else) 13.3 million, 72.7 %; BN-x5 2.1 million, 73.0 %; BN-x30 2.7 million, "
     "74.8 %; BN-x5-Sigmoid 69.8 %. Inception at 5 times the rate diverges. So batch normalization alone is 2.3 "
     "times as fast; the 14 times of BN-x5 are batch normalization with a higher rate and a changed recipe.",
-    expected="TODO",
+    expected="A narrow Inception (an eighth of the channels), 120 steps, one seed, 500 test images: the beginning "
+    "of training only, of which the order of arms may be read and not the numbers. The accuracy that Inception "
+    "has at the end (a little over 20 %) takes batch normalization alone about half the steps; 5 times the rate "
+    "with the changed recipe is no sooner there, and ends highest. At 5 times the rate the plain network stays at "
+    "10 %. The sigmoid network trains. 30 times the rate trains, and is too much for so short a job. The single "
+    "changes of the recipe need far longer trainings to show anything. An arm has one norm, so `Inception` has "
+    "local response normalization in the places of batch normalization (the paper's has it near the input only), "
+    "and every arm with batch normalization is without it. Fewer photometric distortions and shuffling within "
+    "shards, the paper's two other changes, are not offered.",
     scales={
         "smoke": _declaration(DIGITS, width=0.125, steps=10, every=5, seeds=1, target=0.2),
         "quick": _declaration(

@@ -5,7 +5,7 @@ from db.presets.records import Preset
 
 
 def _declaration(
-    dataset: Json, architecture: Json, *, steps: int, every: int, seeds: int, target: float, **base: int
+    dataset: Json, architecture: Json, *, steps: int, every: int, seeds: int, target: float, batch_size: int
 ) -> Json:
     """Each of the three alone, two together, and none."""
     dropout, decay = {"architecture.dropout": 0.5}, {"optimizer.weight_decay": 1e-3}
@@ -15,8 +15,8 @@ def _declaration(
             "architecture": architecture,
             "optimizer": sgd(0.1),
             "steps": steps,
+            "batch_size": batch_size,
             **recording(every, "eval"),
-            **base,
         },
         "arms": [
             arm("nothing", {}),

@@ -100,7 +100,10 @@ SANTURKAR2018_LP = Preset(
     reported="Fixing the mean and dividing by the average p-norm (p = 1, 2, infinity, taken before the mean is "
     "subtracted) trains as well as batch normalization, with p = 1 better on deep linear networks, although the "
     "distributions are no longer Gaussian and shift more than without any norm.",
-    expected="All four reach 90 % several times sooner than the plain network.",
+    expected="On the sigmoid network of Ioffe & Szegedy and MNIST, 90 % of test accuracy takes p = 1 and p = 2 "
+    "some 550 to 600 steps, like batch normalization (700 to 800); p = infinity is slower (1,700), and all are "
+    "faster than the plain network (4,300 to 4,500). The paper's deep linear networks are not in it. `full` is "
+    "the paper's training on VGG-11.",
     scales={
         "smoke": _lp(_sigmoid_mlp(DIGITS, std=LP_STD, steps=200, every=100, statistics=100), seeds=1, target=0.5),
         "quick": _lp(

@@ -107,15 +107,18 @@ BATCH_NORMS = (
         formula=r"a = s\,\mathrm{BN}(x) + m,\quad m \sim U(\mu - r_\mu, \mu + r_\mu),\; "
         r"s \sim N(\sigma, r_\sigma^2),\; \mu \sim U(-n_\mu, n_\mu),\; \sigma \sim U(1, n_\sigma)",
         reference="Santurkar et al. 2018 (arXiv 1805.11604), appendix A, algorithm 1",
-        eval_mode=_RUNNING + ", without noise",
+        eval_mode=_RUNNING + ", without noise; if normalize is false nothing but scale and shift",
         pitfalls=(
             "mu and sigma are drawn for each channel and step, m and s for each value.",
             "r_sigma is a standard deviation; the paper does not say which it means, nor what eval mode does.",
             "Only training has the noise: gap/train_mode and population statistics are measured without.",
+            "With normalize false BN(x) is gamma x + beta, the paper's control: momentum and eps do nothing, and "
+            "a bias before it stays.",
             _ONE_VALUE,
             _ACCUMULATION,
         ),
         absorbs_bias=True,
+        absorbs_bias_if="normalize",
         uses_batch=True,
         values_per_channel=2,
         per_channel=2,

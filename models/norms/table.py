@@ -13,7 +13,7 @@ from models.norms.ghost import GhostBatchNorm
 from models.norms.group import GroupNorm, InstanceNorm
 from models.norms.layer import LayerNorm, RMSNorm
 from models.norms.lp import LpBatchNorm
-from models.norms.noisy import NoisyBatchNorm
+from models.norms.noisy import noisy_batch_norm
 from models.norms.renorm import BatchRenorm
 from models.norms.response import FilterResponseNorm, LocalResponseNorm
 from models.norms.sync import SyncBatchNorm
@@ -27,7 +27,7 @@ NORM_LAYERS: dict[str, LayerMaker] = {
     NormName.GHOST_BATCH: GhostBatchNorm,
     NormName.BATCH_RENORM: BatchRenorm,
     NormName.FROZEN_BATCH: FrozenBatchNorm,
-    NormName.NOISY_BATCH: NoisyBatchNorm,
+    NormName.NOISY_BATCH: noisy_batch_norm,
     NormName.LP_BATCH: LpBatchNorm,
     NormName.LAYER: LayerNorm,
     NormName.RMS: RMSNorm,

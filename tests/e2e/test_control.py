@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.client import DIGITS, Client
 from tests.faults.processes import processes
-from tests.services import Service, wait_for
+from tests.services import wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -150,9 +150,8 @@ def test_jobs_of_higher_priority_go_first(client):
         client.wait(blocker)
 
 
-def test_a_trainer_that_does_not_stop_is_killed(tmp_path):
-    service = Service(home=tmp_path / "home", environment={"NORMLAB_CANCEL_GRACE_SECONDS": "1"})
-    service.start()
+def test_a_trainer_that_does_not_stop_is_killed(without_data_and_patience):
+    service = without_data_and_patience
     with httpx2.Client(base_url=service.url, timeout=90) as http:
         client = Client(http)
         job_id = client.submit(steps=10**6)
@@ -165,7 +164,6 @@ def test_a_trainer_that_does_not_stop_is_killed(tmp_path):
         assert client.wait(job_id)["status"] == "cancelled"
         wait_for(lambda: trainer not in {pid for pid, _ in processes()}, timeout=5)
         assert client.run()["status"] == "succeeded"
-    assert service.stop() == 0
 
 
 def busiest_below(parent: int) -> int:
@@ -179,6 +177,6 @@ def busiest_below(parent: int) -> int:
                 return True
         return False
 
-    time.sleep(3)
+    time.sleep(1)
     later = {pid: int(fields[11]) + int(fields[12]) for pid, fields in processes()}
     return max(filter(descends, parents), key=lambda pid: later.get(pid, 0) - parents[pid][1])

@@ -107,17 +107,14 @@ def test_a_stopped_service_hands_its_jobs_back_and_finishes_them_after_a_start(t
     assert service.process.wait(90) == 0
 
 
-def test_missing_data_fails_the_job_and_says_where_to_put_it(tmp_path):
-    # Offline is what a machine without a network is; the library would try for a while to make sure.
-    service = Service(home=tmp_path / "home", environment={"HF_HUB_OFFLINE": "1"})
-    service.start()
+def test_missing_data_fails_the_job_and_says_where_to_put_it(without_data_and_patience):
+    service = without_data_and_patience
     with service.client() as http:
         client = Client(http)
         job = client.wait(client.submit(PAPER))
     assert (job["status"], job["failure"]["code"]) == ("failed", "data_error")
     assert str(service.home / "data" / "mnist") in job["failure"]["hint"]
     assert "NORMLAB_DATA_DIR" in job["failure"]["hint"]
-    assert service.stop() == 0
 
 
 def test_the_printed_curl_trains(service, client):

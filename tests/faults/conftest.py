@@ -1,4 +1,4 @@
-"""The long form of the tests, and the page that their figures go to."""
+"""One installation for all of the tests, and the page that their figures go to."""
 
 import contextlib
 import functools
@@ -15,7 +15,6 @@ FIGURES = pytest.StashKey[Figures]()
 
 def pytest_addoption(parser):
     group = parser.getgroup("faults")
-    group.addoption("--long", action="store_true", help="many more faults, on both stacks")
     group.addoption("--figures", type=Path, help="a Markdown page for the figures of this session")
     group.addoption("--fault-seed", type=int, default=0, help="of the moments at which things break")
 
@@ -23,18 +22,6 @@ def pytest_addoption(parser):
 def option(config, name, default):
     """Its value; the options are not known where the tests are run from another folder."""
     return config.getoption(name, default)
-
-
-@pytest.fixture(scope="session")
-def long(pytestconfig) -> bool:
-    return option(pytestconfig, "long", False)
-
-
-@pytest.fixture(scope="session")
-def only_long(long) -> None:
-    """For variants of scenarios whose first form is short."""
-    if not long:
-        pytest.skip("in the long form: make faults")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +38,7 @@ def pytest_generate_tests(metafunc):
     """In the short form the tests run on the embedded stack, or on the one that their module names."""
     if "stack_kind" in metafunc.fixturenames:
         short = getattr(metafunc.module, "SHORT_STACKS", STACKS[:1])
-        kinds = STACKS if option(metafunc.config, "long", False) else short
+        kinds = STACKS if metafunc.config.getoption("long") else short
         metafunc.parametrize("stack_kind", kinds, scope="session")
 
 

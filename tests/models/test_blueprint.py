@@ -149,7 +149,7 @@ def test_biases_are_left_out_before_norms_that_absorb_them_and_stay_before_other
 
 def test_the_batch_family_and_instance_norm_absorb_biases():
     absorbing = {name for name in norms() if absorbs_bias(NormChoice(name=name))}
-    family = {"batch", "sync_batch", "ghost_batch", "batch_renorm", "noisy_batch"}
+    family = {"batch", "sync_batch", "ghost_batch", "batch_renorm"}
     assert absorbing == {*family, "instance"}
     assert not any(absorbs_bias(NormChoice(name=name, position=Position.AFTER_ACTIVATION)) for name in absorbing)
 
@@ -159,6 +159,11 @@ def test_lp_batch_norm_absorbs_biases_only_where_its_scale_is_of_centred_values(
         assert absorbs_bias(NormChoice(name="lp_batch", options=(("centered", centered),))) is centered
         conv = placed("lp_batch", options=(("p", 2), ("centered", centered)))["conv1"]
         assert conv.bias is not centered
+
+
+def test_noisy_batch_norm_absorbs_biases_only_where_it_normalizes():
+    for normalize in (True, False):
+        assert absorbs_bias(NormChoice(name="noisy_batch", options=(("normalize", normalize),))) is normalize
 
 
 def test_a_norm_that_needs_an_option_to_absorb_biases_has_that_option():

@@ -63,6 +63,7 @@ def test_norms_after_the_activation_are_all_left(architecture):
     ("norm", "reason"),
     [
         (batch(track=False), "it keeps no running averages: eval mode uses those of the batch"),
+        (batch(name="noisy_batch", normalize=False), "it only adds noise, and only in train mode"),
         (batch(name="none"), "there is no norm, only an identity"),
         (batch(name="layer"), "norm 'layer' is not of the batch family"),
         (
@@ -70,7 +71,7 @@ def test_norms_after_the_activation_are_all_left(architecture):
             "norm 'of_a_package' is not of the batch family",
         ),
     ],
-    ids=["untracked", "none", "layer", "plugin"],
+    ids=["untracked", "noise alone", "none", "layer", "plugin"],
 )
 def test_a_norm_that_eval_mode_does_not_fix_is_left_with_the_reason(norm, reason):
     blueprint = Blueprint(

@@ -1,1 +1,1 @@
-"""What the literature says, as trainings on real data: seconds long, and true for every seed."""
+"""What the literature says, as trainings on real data: of one seed in seconds, with `--long` of every seed."""

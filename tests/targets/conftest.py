@@ -1,16 +1,27 @@
-"""The real data, decoded once."""
+"""The seeds of a session, and the real data, decoded once."""
 
 import pytest
 
 from db.datasets import DATASETS
+from tests.targets.support import SEEDS
 from worker.data import cache
 from worker.data.cache import CachedData
 
 
+def seeds_of(config) -> tuple[int, ...]:
+    """All in the long form, otherwise the first alone."""
+    return SEEDS if config.getoption("long") else SEEDS[:1]
+
+
 @pytest.fixture(scope="session")
-def decoded(tmp_path_factory):
-    """The folder of decoded data."""
-    return tmp_path_factory.mktemp("decoded")
+def seeds(pytestconfig) -> tuple[int, ...]:
+    return seeds_of(pytestconfig)
+
+
+def pytest_generate_tests(metafunc):
+    """A test that asks for a seed runs once for each."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", seeds_of(metafunc.config), scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 Wu & Johnson 2021 (arXiv 2105.07576), on a perceptron.
 """
 
-import pytest
-
-from tests.targets.support import SEEDS, last, trained
+from tests.targets.support import last, trained
 
 
 def accuracy(data, norm: str, seed: int) -> float:
@@ -22,6 +20,5 @@ def accuracy(data, norm: str, seed: int) -> float:
     return last(kept, "test/accuracy")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_layer_norm_is_better_by_three_points(mnist, seed):
     assert accuracy(mnist, "layer", seed) - accuracy(mnist, "batch", seed) > 0.03

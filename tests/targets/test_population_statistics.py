@@ -6,10 +6,9 @@ the network has at its end.
 
 import pytest
 
-from tests.targets.support import SEEDS, last, trained
+from tests.targets.support import last, trained
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_they_close_the_gap_that_too_small_a_momentum_leaves(mnist, seed):
     _, kept = trained(
         mnist,
@@ -28,7 +27,7 @@ def test_they_close_the_gap_that_too_small_a_momentum_leaves(mnist, seed):
 MODES = ("eval_mode", "train_mode", "precise")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.usefixtures("only_long")
 def test_they_improve_a_convolutional_network_that_was_trained_fast(cifar10, seed):
     _, kept = trained(
         cifar10,

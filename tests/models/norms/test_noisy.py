@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.norms.batch import BatchNorm
-from models.norms.noisy import NoisyBatchNorm
+from models.norms.noisy import NoiseAlone, NoisyBatchNorm, noisy_batch_norm
 from tests.models.norms.checks import (
     SHAPES,
     gradients_are_right,
@@ -25,9 +25,9 @@ def _seed():
     torch.manual_seed(11)
 
 
-def noise(shape, *, of: float, **law: float) -> Tensor:
+def noise(shape, *, of: float, kind=NoisyBatchNorm, **law: float) -> Tensor:
     """s * of + m: what the layer makes of the constant `of`. (C, values)."""
-    norm = NoisyBatchNorm(shape[1], **law).double()
+    norm = kind(shape[1], **law).double()
     torch.nn.init.zeros_(norm.weight)
     torch.nn.init.constant_(norm.bias, of)
     return norm(sample(shape)).detach().movedim(1, 0).flatten(1)
@@ -121,3 +121,52 @@ def test_the_noise_is_that_of_the_seed():
         torch.manual_seed(5)
         outputs.append(norm(sample((8, 3), dtype=torch.float32)))
     assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_noise_alone_leaves_eval_mode_scale_and_shift(shape, affine):
+    norm, x = with_random_state(NoiseAlone(3, affine=affine)).eval(), sample(shape)
+    weight, bias = (norm.weight, norm.bias) if affine else (torch.ones(3), torch.zeros(3))
+    expected = torch.einsum("nc...,c->nc...", x, weight) + bias.view(-1, *[1] * (len(shape) - 2))
+    torch.testing.assert_close(norm(x), expected)
+    assert not list(norm.buffers())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_noise_alone_is_the_noise_of_batch_norm_on_values_as_they_are(shape):
+    """Both draw the same: a = s * y + m, so that what they make of their own y is alike."""
+    alone, x = NoiseAlone(3, **LAW).double(), sample(shape)
+    noisy = NoisyBatchNorm(3, **LAW).double()
+    y = noisy.eval()(x)  # running averages of mean 0 and variance 1: x but for eps
+    torch.manual_seed(3)
+    found = alone(y)
+    torch.manual_seed(3)
+    assert torch.equal(found, noisy.law.on(y))
+    assert (found - y).abs().min() > 0
+
+
+def test_noise_alone_has_the_law_of_the_noise():
+    s = noise((2, DRAWS), of=1.0, kind=NoiseAlone, **LAW | {"n_mu": 0.0, "r_mu": 0.0})[:, 0]
+    assert_near(s.mean().item(), (1 + LAW["n_sigma"]) / 2, s.std().item())
+
+
+def test_gradients_of_noise_alone_are_right_and_none_is_of_the_noise():
+    norm = with_random_state(NoiseAlone(3))
+    assert gradients_are_right(norm, sample((5, 3, 2)))
+    silent = with_random_state(NoiseAlone(3, **SILENT))
+    found, expected = (outputs_and_gradients(each, sample((8, 3))) for each in (silent, silent.eval()))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_noise_alone_keeps_the_number_type_of_its_inputs():
+    assert NoiseAlone(3)(sample((8, 3), dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("normalize", "kind"), [(True, NoisyBatchNorm), (False, NoiseAlone)])
+def test_the_option_chooses_the_layer_and_both_get_the_law(normalize, kind):
+    norm = noisy_batch_norm(3, normalize=normalize, affine=False, **LAW)
+    assert type(norm) is kind
+    assert norm.weight is None
+    assert f"n_mu={LAW['n_mu']}" in repr(norm)
+    assert f"r_sigma={LAW['r_sigma']}" in repr(norm)
