@@ -1,0 +1,145 @@
+"""A picture of each preset: how its metric rises, and how it depends on what the preset varies."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from PIL import Image
+
+#: Okabe and Ito's colours, which any colour vision tells apart; the dashes serve print.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":")
+#: Against what the right picture draws, by preset; the others have the left one alone.
+AGAINST = {
+    "ioffe2015-mnist": "optimizer.lr",
+    "santurkar2018-landscape": "optimizer.lr",
+    "wu2018-batch-size": "batch_size",
+    "ioffe2017-renorm": "batch_size",
+    "balestriero2022-geometry": "batch_size",
+    "initialization": "architecture.init.std",
+}
+#: What the lines of the right picture do not tell apart: it follows from what they are drawn against.
+FOLLOWS = {"batch_size", "steps", "optimizer.lr", "evaluate.every", "arm"}
+#: Arms from which on the legend has two columns, twice.
+MOST_NAMED = 14
+
+Arm = dict[str, Any]
+
+
+def draw(name: str, found: dict[str, Any], path: Path) -> None:
+    """Write the picture of one preset."""
+    plt.switch_backend("agg")
+    against = AGAINST.get(name)
+    _, axes = plt.subplots(
+        1, 2 if against else 1, figsize=(11 if against else 8, 4.4), dpi=130, squeeze=False, layout="constrained"
+    )
+    _curves(axes[0][0], found)
+    if against:
+        _dependence(axes[0][1], found, against)
+    plt.savefig(path)
+    plt.close()
+    Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)  # a third of the size
+
+
+def _curves(axes: Axes, found: dict[str, Any]) -> None:
+    """The metric over steps, the median over seeds and from the least to the greatest."""
+    report, styles = found["report"], _styles()
+    metric = report["selection"]["metric"]
+    arms = report["arms"]
+    for arm, (color, dash) in zip(arms, styles, strict=False):
+        series = _series_of(found, arm["number"])
+        if not series:
+            continue
+        steps, values = series
+        axes.plot(
+            steps, np.nanmedian(values, axis=0), color=color, linestyle=dash, linewidth=1.6, label=_short(arm)
+        )
+        axes.fill_between(
+            steps, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=color, alpha=0.12, linewidth=0
+        )
+    if target := report["target"]:
+        axes.axhline(target["value"], color="0.4", linewidth=0.8, linestyle=":")
+    lengths = {arm["config"].get("steps") for arm in arms}
+    _finish(axes, metric, "Steps", log=len(lengths) > 1)
+    axes.legend(frameon=False, fontsize=7, loc="best", ncols=2 if len(arms) > MOST_NAMED // 2 else 1)
+
+
+def _series_of(found: dict[str, Any], number: int) -> tuple[Any, Any] | None:
+    """Steps, and values (runs, steps), of the runs of an arm as far as all of them went."""
+    series = [found["series"][cell["job"]] for cell in found["cells"] if cell["arm"] == number]
+    series = [each for each in series if each.get("step")]
+    if not series:
+        return None
+    longest = max(series, key=lambda each: len(each["step"]))["step"]
+    rows = [
+        [_number(value) for value in each["value"]] + [np.nan] * (len(longest) - len(each["value"]))
+        for each in series
+    ]
+    return longest, np.array(rows)
+
+
+def _number(value: Any) -> float:
+    return float(value) if value is not None else np.nan
+
+
+def _dependence(axes: Axes, found: dict[str, Any], path: str) -> None:
+    """The final metric against one setting, a line for each setting of the others; a diverged run is at its bottom."""
+    report = found["report"]
+    metric = report["selection"]["metric"]
+    families: dict[str, list[tuple[float, Arm]]] = {}
+    for arm in report["arms"]:
+        if (x := arm["config"].get(path)) is not None:
+            families.setdefault(_family(arm, path), []).append((float(x), arm))
+    for (family, points), (color, dash) in zip(families.items(), _styles(), strict=False):
+        drawn = [
+            (x, arm["final"][metric])
+            for x, arm in sorted(points, key=lambda point: point[0])
+            if metric in arm["final"]
+        ]
+        if not drawn:
+            continue
+        xs = [x for x, _ in drawn]
+        axes.plot(
+            xs, [spread["median"] for _, spread in drawn], color=color, linestyle=dash, marker="o", label=family
+        )
+        lows, highs = ([spread[key] for _, spread in drawn] for key in ("min", "max"))
+        axes.fill_between(xs, lows, highs, color=color, alpha=0.12, linewidth=0)
+    _finish(axes, f"{metric}, at the end", path, log=True)
+    axes.legend(frameon=False, fontsize=7, loc="best")
+
+
+def _family(arm: Arm, path: str) -> str:
+    named = str(arm["coordinates"].get("arm", "")).partition(",")[0]
+    others = [named] if named and not named.startswith("batch") else []
+    for key, value in arm["config"].items():
+        first = key.partition(".")[0]
+        if (
+            key != path
+            and key not in FOLLOWS
+            and first not in ("architecture", "dataset", "evaluate")
+            and value is not None
+        ):
+            others.append(str(value))
+    if path != "architecture.init.std" and "architecture.init.std" in arm["config"]:
+        others.append(f"std {arm['config']['architecture.init.std']}")
+    return ", ".join(dict.fromkeys(others)) or "all"
+
+
+def _styles() -> Sequence[tuple[str, str]]:
+    return [(color, dash) for dash in DASHES for color in COLORS]
+
+
+def _short(arm: Arm) -> str:
+    name = str(arm["name"]).removeprefix("norm ")
+    return name if len(name) < 46 else f"{name[:44]}..."
+
+
+def _finish(axes: Axes, y: str, x: str, *, log: bool) -> None:
+    axes.set(xlabel=x, ylabel=y)
+    if log:
+        axes.set_xscale("log")
+    axes.grid(color="0.92")
+    axes.spines[["top", "right"]].set_visible(False)
