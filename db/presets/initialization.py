@@ -24,7 +24,7 @@ def _declaration(
             "optimizer": sgd(0.1),
             "steps": steps,
             "batch_size": batch_size,
-            **recording(every),
+            **recording(every, "eval", "train", "precise"),
         },
         "axes": {"norm": ["none", "batch", "layer", "weight"], "architecture.init.std": list(deviations)},
         "baseline": {"norm": "none"},

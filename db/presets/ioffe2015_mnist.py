@@ -32,7 +32,7 @@ def _declaration(
             "optimizer": sgd(LEARNING_RATES[0]),
             "batch_size": BATCH_SIZE,
             "steps": steps,
-            **recording(every, statistics=every),
+            **recording(every, "eval", "train", "precise", statistics=every),
         },
         "axes": {
             "norm": ["none", "batch"],

@@ -18,7 +18,7 @@ def _declaration(
             "optimizer": {"name": "AdamW", "lr": lr, "weight_decay": 0.0},
             "batch_size": 64,
             "steps": steps,
-            **recording(every),
+            **recording(every, "eval", "train", "precise"),
         },
         "arms": [
             arm("LSTM", {"norm": "none"}),

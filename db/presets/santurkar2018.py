@@ -32,7 +32,7 @@ def _sigmoid_mlp(dataset: Json, *, std: float, steps: int, every: int, statistic
         "optimizer": sgd(0.1),
         "batch_size": 60,
         "steps": steps,
-        **recording(every, statistics=statistics),
+        **recording(every, "eval", "train", "precise", statistics=statistics),
     }
 
 

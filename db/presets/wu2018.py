@@ -38,7 +38,7 @@ def _declaration(
 ) -> Json:
     return {
         # Arms set network, batch size, rate and steps.
-        "base": {"optimizer": sgd(0.1), **recording(every), **base},
+        "base": {"optimizer": sgd(0.1), **recording(every, "eval", "train"), **base},
         "arms": arms,
         "axes": {"norm": ["batch", {"name": "group", "groups": groups}, "layer", "instance"]},
         # A fully connected layer has one value of each channel in a sample, which leaves instance norm nothing.

@@ -49,8 +49,8 @@ def _columns_told(report: dict[str, Any]) -> list[str]:
         told.append("*steps to target* is the median over seeds; > means that half of them did not get there.")
     if _has_speed_ups(report):
         told.append(
-            "*speed-up* is the baseline's median of steps over the arm's: at the same learning rate, and with the best "
-            "rate for each side."
+            "*speed-up* is the baseline's median of steps over the arm's: at the same learning rate, and with the "
+            "best rate for each side."
         )
     return told
 

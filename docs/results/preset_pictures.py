@@ -1,12 +1,13 @@
 """A picture of each preset: how its metric rises, and how it depends on what the preset varies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 from PIL import Image
 
 #: Okabe and Ito's colours, which any colour vision tells apart; the dashes serve print.
@@ -30,15 +31,18 @@ Arm = dict[str, Any]
 
 
 def draw(name: str, found: dict[str, Any], path: Path) -> None:
-    """Write the picture of one preset."""
+    """Write the picture of one preset: curves where there are some, and what the metric depends on."""
     plt.switch_backend("agg")
-    against = AGAINST.get(name)
-    _, axes = plt.subplots(
-        1, 2 if against else 1, figsize=(11 if against else 8, 4.4), dpi=130, squeeze=False, layout="constrained"
-    )
-    _curves(axes[0][0], found)
-    if against:
-        _dependence(axes[0][1], found, against)
+    panels: list[Callable[[Axes], None]] = []
+    if max(len(series.get("step", [])) for series in found["series"].values()) > 2:
+        panels.append(lambda axes: _curves(axes, found))
+    if against := AGAINST.get(name):
+        panels.append(lambda axes: _dependence(axes, found, against))
+    panels = panels or [lambda axes: _finals(axes, found)]
+    size = (11 if len(panels) > 1 else 8, 4.4)
+    _, axes = plt.subplots(1, len(panels), figsize=size, dpi=130, squeeze=False, layout="constrained")
+    for panel, each in zip(panels, axes[0], strict=True):
+        panel(each)
     plt.savefig(path)
     plt.close()
     Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)  # a third of the size
@@ -62,8 +66,7 @@ def _curves(axes: Axes, found: dict[str, Any]) -> None:
         )
     if target := report["target"]:
         axes.axhline(target["value"], color="0.4", linewidth=0.8, linestyle=":")
-    lengths = {arm["config"].get("steps") for arm in arms}
-    _finish(axes, metric, "Steps", log=len(lengths) > 1)
+    _finish(axes, metric, "Steps")
     axes.legend(frameon=False, fontsize=7, loc="best", ncols=2 if len(arms) > MOST_NAMED // 2 else 1)
 
 
@@ -86,7 +89,7 @@ def _number(value: Any) -> float:
 
 
 def _dependence(axes: Axes, found: dict[str, Any], path: str) -> None:
-    """The final metric against one setting, a line for each setting of the others; a diverged run is at its bottom."""
+    """The final metric against one setting, a line for each setting of the others."""
     report = found["report"]
     metric = report["selection"]["metric"]
     families: dict[str, list[tuple[float, Arm]]] = {}
@@ -107,8 +110,21 @@ def _dependence(axes: Axes, found: dict[str, Any], path: str) -> None:
         )
         lows, highs = ([spread[key] for _, spread in drawn] for key in ("min", "max"))
         axes.fill_between(xs, lows, highs, color=color, alpha=0.12, linewidth=0)
-    _finish(axes, f"{metric}, at the end", path, log=True)
+    _finish(axes, f"{metric}, at the end", path, sorted({x for points in families.values() for x, _ in points}))
     axes.legend(frameon=False, fontsize=7, loc="best")
+
+
+def _finals(axes: Axes, found: dict[str, Any]) -> None:
+    """The metric at the end, a dot for each run."""
+    report = found["report"]
+    metric, arms = report["selection"]["metric"], report["arms"]
+    for row, arm in enumerate(arms):
+        values = [cell["value"] for cell in found["cells"] if cell["arm"] == arm["number"]]
+        numbers = [value for value in values if isinstance(value, float)]
+        axes.plot(numbers, [row] * len(numbers), "o", color=COLORS[0], alpha=0.6)
+    axes.set_yticks(range(len(arms)), [_short(arm) for arm in arms], fontsize=8)
+    axes.invert_yaxis()
+    _finish(axes, "", f"{metric}, at the end")
 
 
 def _family(arm: Arm, path: str) -> str:
@@ -137,9 +153,12 @@ def _short(arm: Arm) -> str:
     return name if len(name) < 46 else f"{name[:44]}..."
 
 
-def _finish(axes: Axes, y: str, x: str, *, log: bool) -> None:
+def _finish(axes: Axes, y: str, x: str, ticks: Sequence[float] = ()) -> None:
+    """Labels and a light frame; with `ticks` a logarithmic axis that has just these."""
     axes.set(xlabel=x, ylabel=y)
-    if log:
+    if ticks:
         axes.set_xscale("log")
+        axes.set_xticks(list(ticks), [f"{tick:g}" for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
