@@ -3,8 +3,6 @@
 from functools import cache
 from typing import Any
 
-from pydantic import ValidationError
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db import costs, queue
@@ -12,17 +10,12 @@ from db.experiments.arms import expand
 from db.experiments.declaration import Declaration
 from db.presets.table import PRESETS
 from db.spec.job import JobSpec
-from db.status import Status
-from db.tables import Job
-
-#: Ended jobs that the speed of the machine is taken from.
-RECENT = 20
 
 
 def entries(session: Session) -> list[dict[str, Any]]:
     """All presets, with an estimate for each scale on the machines that have run jobs lately."""
     slots = max(1, queue.counts(session).slots)
-    slowness = _slowness(session)
+    slowness = costs.slowness(session)
     return [
         {
             "name": preset.name,
@@ -56,16 +49,3 @@ def _declared(name: str, scale: str) -> dict[str, Any]:
         "cpu_seconds": round(sum(map(costs.seconds, each)) * seeds, 1),
         "experiment": declaration.model_dump(mode="json", exclude_defaults=True),
     }
-
-
-def _slowness(session: Session) -> float:
-    """How much longer than estimated the newest jobs took; 1 where none has ended."""
-    query = select(Job).where(Job.status == Status.SUCCEEDED, Job.spent_seconds > 0).order_by(Job.id.desc())
-    taken, expected = 0.0, 0.0
-    for job in session.scalars(query.limit(RECENT)):
-        try:
-            estimate = costs.seconds(JobSpec.model_validate(job.resolved))
-        except ValidationError:  # of an older version
-            continue
-        taken, expected = taken + job.spent_seconds, expected + estimate
-    return taken / expected if expected else 1.0

@@ -1,7 +1,13 @@
 """How long a job may take, from what it computes."""
 
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from db.spec.job import JobSpec
 from db.spec.probes import CovariateShift, Geometry, Landscape, Probe
+from db.status import Status
+from db.tables import Job
 from models.shapes import layers
 
 #: Multiplications and additions of a second, on one core as the service was measured on; and what a step takes
@@ -11,6 +17,8 @@ STEP_SECONDS = 1.2e-3
 JOB_SECONDS = 0.5
 #: Of a forward pass: with a backward pass it takes three.
 PASS = 3
+#: Ended jobs that the speed of the machine is taken from.
+RECENT = 20
 
 
 def seconds(spec: JobSpec) -> float:
@@ -22,6 +30,19 @@ def seconds(spec: JobSpec) -> float:
     made += sum(_probed(spec, probe) * -(-steps // probe.every) for probe in spec.probes)
     operations = sum(step.operations for step in layers(spec.blueprint()))
     return JOB_SECONDS + steps * STEP_SECONDS + made * operations / OPERATIONS_PER_SECOND
+
+
+def slowness(session: Session) -> float:
+    """How much longer than estimated the newest jobs took here; 1 where none has ended."""
+    query = select(Job).where(Job.status == Status.SUCCEEDED, Job.spent_seconds > 0).order_by(Job.id.desc())
+    taken, expected = 0.0, 0.0
+    for job in session.scalars(query.limit(RECENT)):
+        try:
+            estimate = seconds(JobSpec.model_validate(job.resolved))
+        except ValidationError:  # of an older version
+            continue
+        taken, expected = taken + job.spent_seconds, expected + estimate
+    return taken / expected if expected else 1.0
 
 
 def _evaluated(spec: JobSpec) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from db import costs
 from db.experiments.declaration import ARM, MOST_CELLS, Declaration
 from db.experiments.naming import name_of
 from db.experiments.paths import matches, with_values
@@ -41,6 +42,8 @@ class DeclaredArm:
     #: As it is given to jobs, and with every default filled in; both without seed.
     spec: dict[str, Any]
     resolved: dict[str, Any]
+    #: That a cell may take on a small CPU.
+    estimated_seconds: float
 
     def cell_id(self, seed: int) -> str:
         """The spec_hash of its job with a seed."""
@@ -105,9 +108,7 @@ def expand(declaration: Declaration, check: Callable[[JobSpec], None] = lambda _
 
 
 def _too_many(count: int) -> Refused:
-    message = (
-        f"This declares {count} cells, and one experiment has at most {MOST_CELLS}."
-    )
+    message = f"This declares {count} cells, and one experiment has at most {MOST_CELLS}."
     return Refused("too_many_cells", "/axes", message, f"at most {MOST_CELLS} cells")
 
 
@@ -184,6 +185,7 @@ def make_arm(
         coordinates=dict(coordinates),
         spec=spec.model_dump(mode="json", exclude_unset=True),
         resolved=resolved,
+        estimated_seconds=costs.seconds(spec),
     )
 
 

@@ -9,11 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
-from db import queue
-from db.estimates import Pace
+from db import costs, queue
 from db.experiments.status import ENDED, CellStatus, ExperimentStatus, status_of
 from db.experiments.tables import Cell, Experiment, ExperimentArm, Study
-from db.status import Status
 from db.tables import Job
 
 
@@ -51,13 +49,24 @@ class _Group:
     #: Of one cell, and of the jobs of all of them.
     steps: int
     made: int
+    #: What a cell may take on a small CPU, and what the jobs of all of them have taken.
+    estimate: float
     seconds: float
-    kind: tuple[str, str]
 
     @property
     def left(self) -> int:
         """Steps that are still to be made."""
         return 0 if self.status in ENDED else self.count * self.steps - self.made
+
+    @property
+    def estimate_left(self) -> float:
+        """What these may take on a small CPU."""
+        return self.left / self.steps * self.estimate
+
+    @property
+    def estimate_made(self) -> float:
+        """What the steps that were made should have taken there."""
+        return self.made / self.steps * self.estimate
 
 
 def cell_status() -> ColumnElement[str]:
@@ -124,23 +133,19 @@ def _groups(session: Session, experiment: Experiment) -> list[_Group]:
             steps=arms[arm][0],
             # Postgres adds up whole numbers to decimals.
             made=int(made),
+            estimate=arms[arm][1],
             seconds=seconds,
-            kind=arms[arm][1],
         )
         for arm, found, count, reused, made, seconds in session.execute(query)
     ]
 
 
-def _arms(session: Session, experiment: Experiment) -> dict[int, tuple[int, tuple[str, str]]]:
-    """Of each arm the steps of a run, and its architecture and data set."""
-    resolved = ExperimentArm.resolved
-    query = select(
-        ExperimentArm.number,
-        resolved["steps"].as_integer(),
-        resolved["architecture"]["name"].as_string(),
-        resolved["dataset"]["name"].as_string(),
-    ).where(ExperimentArm.experiment_id == experiment.id)
-    return {number: (steps, (network, data)) for number, steps, network, data in session.execute(query)}
+def _arms(session: Session, experiment: Experiment) -> dict[int, tuple[int, float]]:
+    """Of each arm the steps of a cell, and what it may take."""
+    steps = ExperimentArm.resolved["steps"].as_integer()
+    query = select(ExperimentArm.number, steps, ExperimentArm.estimated_seconds)
+    found = session.execute(query.where(ExperimentArm.experiment_id == experiment.id))
+    return {number: (length, seconds) for number, length, seconds in found}
 
 
 def _counts(groups: Sequence[_Group]) -> Counter[CellStatus]:
@@ -168,20 +173,19 @@ def _unchosen(session: Session, experiment: Experiment) -> int:
 def _eta(session: Session, experiment: Experiment, groups: Sequence[_Group], more: float) -> float | None:
     slots = queue.counts(session).slots
     parallel = min(slots, experiment.declaration["max_parallel"] or slots)
-    of_others = queue.pace(session)
-    needed = [_seconds_left(group, groups, of_others) for group in groups if group.left]
-    if not parallel or not needed or None in needed:
+    if not parallel:
         return None
-    return more * sum(seconds or 0.0 for seconds in needed) / parallel
+    ended = [group for group in groups if group.status is CellStatus.SUCCEEDED and group.made]
+    of_all = _slowness(ended) or costs.slowness(session)
+    by_arm = {group.arm: _slowness([group]) or of_all for group in ended}
+    needed = sum(group.estimate_left * by_arm.get(group.arm, of_all) for group in groups)
+    return more * needed / parallel
 
 
-def _seconds_left(group: _Group, groups: Sequence[_Group], of_others: Pace) -> float | None:
-    """At the pace of the same arm, or of the whole experiment, or of jobs of the same kind."""
-    for alike in ([each for each in groups if each.arm == group.arm], groups):
-        ended = [each for each in alike if each.status.value == Status.SUCCEEDED and each.made]
-        if ended:
-            return group.left * sum(each.seconds for each in ended) / sum(each.made for each in ended)
-    return of_others.seconds(group.kind, group.left)
+def _slowness(ended: Sequence[_Group]) -> float | None:
+    """How much longer than estimated these took; None where there are none."""
+    estimated = sum(group.estimate_made for group in ended)
+    return sum(group.seconds for group in ended) / estimated if estimated else None
 
 
 def _last_end(session: Session, experiment: Experiment) -> datetime | None:

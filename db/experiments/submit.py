@@ -157,6 +157,7 @@ def add_arms(session: Session, experiment_id: str, arms: tuple[DeclaredArm, ...]
                     "coordinates": arm.coordinates,
                     "spec": arm.spec,
                     "resolved": arm.resolved,
+                    "estimated_seconds": arm.estimated_seconds,
                     "study": None,
                     "trial": None,
                     "parameters": None,

@@ -45,7 +45,7 @@ class ExperimentArm(Base):
     __tablename__ = "experiment_arms"
     __table_args__ = (
         UniqueConstraint("experiment_id", "arm_id"),
-        CheckConstraint("number >= 0", "positive"),
+        CheckConstraint("number >= 0 AND estimated_seconds > 0", "positive"),
         CheckConstraint("(trial IS NULL) = (study IS NULL)", "trial_of_study"),
         ForeignKeyConstraint(
             ["experiment_id", "study"], ["studies.experiment_id", "studies.number"], ondelete="CASCADE"
@@ -62,6 +62,8 @@ class ExperimentArm(Base):
     #: As it is given to jobs, and with every default filled in; both without seed.
     spec: Mapped[dict[str, Any]]
     resolved: Mapped[dict[str, Any]]
+    #: That a cell may take on a small CPU, as `db.costs` has it.
+    estimated_seconds: Mapped[float]
     #: Of a search: which study chose it, in which trial, and its values as the sampler knows them.
     study: Mapped[int | None]
     trial: Mapped[int | None]

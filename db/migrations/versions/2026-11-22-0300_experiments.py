@@ -71,10 +71,11 @@ def _create_arms() -> None:
         sa.Column("coordinates", JSON, nullable=False),
         sa.Column("spec", JSON, nullable=False),
         sa.Column("resolved", JSON, nullable=False),
+        sa.Column("estimated_seconds", sa.Float(), nullable=False),
         sa.Column("study", sa.Integer(), nullable=True),
         sa.Column("trial", sa.Integer(), nullable=True),
         sa.Column("parameters", JSON, nullable=True),
-        sa.CheckConstraint("number >= 0", name=op.f("ck_experiment_arms_positive")),
+        sa.CheckConstraint("number >= 0 AND estimated_seconds > 0", name=op.f("ck_experiment_arms_positive")),
         sa.CheckConstraint("(trial IS NULL) = (study IS NULL)", name=op.f("ck_experiment_arms_trial_of_study")),
         _experiment_key("experiment_arms"),
         sa.ForeignKeyConstraint(

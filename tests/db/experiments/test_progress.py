@@ -59,7 +59,6 @@ def claim_in(session):
 def test_the_estimate_takes_the_pace_of_ended_cells_and_the_slots(database):
     made = post(database, max_parallel=2).experiment.id
     launched(database, made)
-    assert progress_of(database, made).eta_seconds is None, "nobody knows yet"
     run_next(database, step=1000, spent_seconds=10.0)
     assert progress_of(database, made).eta_seconds is None, "nobody is there to run them"
     with database.write() as session:
