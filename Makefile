@@ -1,11 +1,12 @@
 # `make up` starts the service, `make test` tests it; each does all of its own set-up.
 PYTHON ?= python3
+URL ?= http://127.0.0.1:8000
 # Hundreds of processes of the tests would compile the same sources, each for itself.
 export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup up test faults targets check bench clean
+.PHONY: setup up test faults targets presets check bench clean
 
 setup: .venv/worker.done .venv/dev.done
 
@@ -13,7 +14,7 @@ up: .venv/worker.done
 	@exec $(BIN)/normlab-server up
 
 test: setup check
-	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server
+	@scripts/debian-packages.sh postgres:postgresql redis-server:redis-server chromium:chromium
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 faults: setup
@@ -22,6 +23,11 @@ faults: setup
 
 targets: setup
 	$(BIN)/pytest tests/targets --long
+
+# Needs a service at URL that has MNIST and CIFAR-10; an hour on two cores.
+presets: .venv/bench.done
+	$(BIN)/python docs/results/presets.py run --url $(URL)
+	$(BIN)/python docs/results/presets.py check
 
 check: .venv/dev.done
 	$(BIN)/ruff check .

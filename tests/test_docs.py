@@ -2,14 +2,20 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from db.events import EventType
+from db.experiments.arms import expand
+from db.experiments.declaration import Declaration
+from db.presets.table import PRESETS
 from db.status import REPEATS, TRANSITIONS, FailureCode, Status, is_retryable
 from docs import catalog
 from models.catalog.registry import architectures, norms
 from models.shapes import sites
+from tests.db.experiments.support import declared
 from tests.db.support import make_spec
 from tests.services import ROOT
 
@@ -42,6 +48,45 @@ def test_the_network_that_the_readme_declares_is_one():
     )
     spec = make_spec(**json.loads("{" + block + "}"))
     assert [site.name for site in sites(spec.blueprint())] == ["norm1", "residual3.norm1"]
+
+
+@pytest.mark.parametrize(("page", "cells"), [("README.md", 18), ("docs/experiments.md", 27)])
+def test_the_experiments_that_are_shown_are_some(page, cells):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    (body,) = (found for found in re.findall(r"-d '(\{.*?\n\})'", text, flags=re.DOTALL) if '"axes"' in found)
+    declaration = Declaration.model_validate_json(body)
+    expansion = expand(declaration)
+    assert expansion.declared - expansion.equal - expansion.excluded == cells
+    assert declaration.target is not None
+
+
+def test_the_search_that_is_shown_is_one():
+    text = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    (block,) = (found for found in re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL) if "optuna" in found)
+    assert declared(**json.loads("{" + block + "}")).search.trials == 20
+
+
+RESULTS = ROOT / "docs" / "results" / "presets"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_has_a_page_with_its_report_and_a_picture(name):
+    page = (RESULTS / f"{name}.md").read_text(encoding="utf-8")
+    assert "TODO" not in page
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    assert found["scale"] == "quick"
+    assert found["report"]["summary"]["name"] == name
+    assert {cell["status"] for cell in found["cells"]} <= {"succeeded", "failed"}
+    assert (RESULTS / f"{name}.png").exists()
+
+
+def test_what_the_results_claim_is_in_the_numbers_that_they_keep():
+    checked = subprocess.run(
+        [sys.executable, "docs/results/presets.py", "check"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    lines = checked.stdout.splitlines()
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert {line.split()[2].rstrip(":") for line in lines} >= set("ABCDFHIJKNO")
 
 
 def rows(heading):

@@ -20,7 +20,6 @@ from typing import Any
 import httpx2
 from preset_claims import CLAIMS
 from preset_pages import write_page
-from preset_pictures import draw
 
 FOLDER = Path(__file__).with_name("presets")
 #: Points of a drawn series, and jobs of one request.
@@ -151,6 +150,9 @@ def main() -> None:
         for name in names:
             found = rounded(run(service, name, options.scale))
             (FOLDER / f"{name}.json").write_text(json.dumps(found, separators=(",", ":")) + "\n")
+    # Here, because to check needs no matplotlib.
+    from preset_pictures import draw
+
     for name in options.names or sorted(path.stem for path in FOLDER.glob("*.json")):
         found = json.loads((FOLDER / f"{name}.json").read_text())
         draw(name, found, FOLDER / f"{name}.png")
