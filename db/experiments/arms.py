@@ -9,14 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from db import costs
-from db.experiments.declaration import ARM, MOST_CELLS, Declaration
+from db.experiments.declaration import MOST_CELLS, Declaration
 from db.experiments.naming import name_of
-from db.experiments.paths import matches, with_values
+from db.experiments.paths import ARM, matches, with_values
 from db.spec.job import JobSpec, canonical_digest
 from db.spec.selection import evaluated_metrics
 
 #: Settings that may be looked at: most of them would have to be excluded.
-MOST_SETTINGS = 100_000
+MOST_SETTINGS = 20_000
 #: Wrong arms that are told of.
 MOST_INVALID = 10
 
@@ -91,19 +91,21 @@ def expand(declaration: Declaration, check: Callable[[JobSpec], None] = lambda _
     declared = seeds * max(1, len(declaration.arms)) * math.prod(map(len, declaration.axes.values()))
     if declared > MOST_SETTINGS * seeds:
         raise _too_many(declared)
-    kept = [each for each in settings(declaration) if not _is_excluded(declaration, each)]
+    excluding = _Exclusion(declaration)
+    kept = [each for each in settings(declaration) if not excluding.fits_setting(each)]
     if len(kept) * seeds > MOST_CELLS:
         raise _too_many(len(kept) * seeds)
-    if not kept:
-        raise Refused("no_cells", "/exclude", "All cells are excluded.")
-    made = list(_valid(declaration, kept, check))
+    made = [arm for arm in _valid(declaration, kept, check) if not excluding.fits_arm(arm)]
+    excluding.check()
     arms = tuple({arm.arm_id: arm for arm in reversed(made)}.values())[::-1]
+    if not arms:
+        raise Refused("no_cells", "/exclude", "All cells are excluded.")
     _check_baseline(declaration, arms)
     return Expansion(
         arms=arms,
         declared=declared,
-        excluded=declared - len(kept) * seeds,
-        equal=(len(kept) - len(arms)) * seeds,
+        excluded=declared - len(made) * seeds,
+        equal=(len(made) - len(arms)) * seeds,
     )
 
 
@@ -138,9 +140,32 @@ def settings(declaration: Declaration) -> Iterator[Setting]:
             )
 
 
-def _is_excluded(declaration: Declaration, setting: Setting) -> bool:
-    spec = with_values(declaration.base, setting.values) | {ARM: setting.coordinates.get(ARM)}
-    return any(matches(spec, pattern) for pattern in declaration.exclude)
+class _Exclusion:
+    """What is left out, and which entries say so."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self._idle = set(range(len(declaration.exclude)))
+
+    def fits_setting(self, setting: Setting) -> bool:
+        """By what is written: a combination that is excluded need not be valid."""
+        return self._fits(with_values(self._declaration.base, setting.values), setting.coordinates)
+
+    def fits_arm(self, arm: DeclaredArm) -> bool:
+        """By what the spec leaves to its defaults too."""
+        return self._fits(arm.resolved, arm.coordinates)
+
+    def check(self) -> None:
+        """Refuse an entry that fits nothing: what it should exclude would run."""
+        for number in sorted(self._idle):
+            message = "No cell is so, and nothing would be excluded. Leave it out, or name values that cells have."
+            raise Refused("no_such_cell", f"/exclude/{number}", message)
+
+    def _fits(self, spec: Mapping[str, Any], coordinates: Mapping[str, Any]) -> bool:
+        patterns = enumerate(self._declaration.exclude)
+        fitting = {number for number, pattern in patterns if is_in(spec, coordinates, pattern)}
+        self._idle -= fitting
+        return bool(fitting)
 
 
 def _valid(

@@ -124,9 +124,10 @@ def retry_failed(session: Session, experiment: Experiment) -> Asked:
         .returning(Cell.cell_id)
     )
     found = session.execute(again.execution_options(synchronize_session=False)).all()
-    if experiment.wanted is Wanted.CANCEL:
+    was_cancelled = experiment.wanted is Wanted.CANCEL
+    if was_cancelled:
         experiment.wanted = Wanted.RUN
-    return Asked(is_new=bool(found), queued=launch(session, experiment))
+    return Asked(is_new=bool(found) or was_cancelled, queued=launch(session, experiment))
 
 
 def _is(session: Session, experiment: Experiment, *statuses: ExperimentStatus) -> bool:

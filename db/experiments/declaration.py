@@ -1,32 +1,27 @@
 """What a client declares: a base spec, what varies, and what the arms are compared by."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from db.experiments.paths import ARM, Path, check_path
 from db.experiments.search import Search
 from db.jobs import MOST_PRIORITY
 from db.presets.records import Scale
 from db.presets.table import PRESETS
 from db.spec.base import LARGEST, Flag, Part
 from db.spec.errors import spec_error
-from db.spec.job import JobSpec, LabelKey, LabelValue, Name
+from db.spec.job import LabelKey, LabelValue, Name
 from db.spec.selection import GREATER_IS_BETTER
 
+#: Seeds of one experiment.
+MOST_SEEDS = 1000
 #: Cells of one experiment, and values of one axis: of a longer one the count of cells says enough.
 MOST_CELLS, MOST_VALUES = 10_000, 100_000
-#: The dimension of named arms; no field of a spec has this name.
-ARM = "arm"
-
-PATH_PATTERN = r"^[a-z_]+(\.[A-Za-z0-9_]+){0,8}$"
-Path = Annotated[str, StringConstraints(pattern=PATH_PATTERN, max_length=200)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 #: What is at some paths.
 Pattern = Annotated[dict[Path, Any], Field(min_length=1, max_length=16)]
-
-#: Fields of a spec that an experiment sets by itself.
-NOT_VARIED = {"seed": "seeds", "name": "name", "labels": "labels"}
-
 
 #: What a preset says of itself; its seeds and target may be replaced.
 OF_PRESET = frozenset({"base", "arms", "axes", "exclude", "baseline", "search"})
@@ -60,8 +55,8 @@ class Declaration(Part):
     """An experiment: every arm with every point of the axes with every seed, less what is excluded."""
 
     name: Name | None = None
-    """By which it is found again: posting the same name adds what is missing. Null for a name made of what is
-    declared, so that the same declaration is the same experiment."""
+    """By which it is found again: posting the same name adds what is missing. Without one, the same base, arms,
+    axes, exclude and search are the same experiment, and seeds may be added."""
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     """Of every job."""
     preset: Annotated[str, StringConstraints(max_length=100)] | None = None
@@ -77,9 +72,9 @@ class Declaration(Part):
     ] = Field(default_factory=dict)
     """Values by dotted path of the spec (`optimizer.lr`, `norm`), each tried with each of the others; whole parts
     are values too."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS)] = (0,)
     """Each arm is run with each; a number n stands for 0 to n - 1."""
-    exclude: Annotated[tuple[Pattern, ...], Field(max_length=1000)] = ()
+    exclude: Annotated[tuple[Pattern, ...], Field(max_length=200)] = ()
     """Combinations that are left out: those of which all that an entry names is so."""
     baseline: Pattern | None = None
     """The arms that the others are compared with: those of which all that this names is so."""
@@ -95,29 +90,8 @@ class Declaration(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _count_seeds(cls, given: Any) -> Any:
-        seeds = given.get("seeds") if isinstance(given, dict) else None
-        if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= 1000:
-            return {**given, "seeds": list(range(seeds))}
-        return given
-
-    # Of two the one that stands last comes first.
-    @model_validator(mode="before")
-    @classmethod
-    def _take_preset(cls, given: Any) -> Any:
-        name = given.get("preset") if isinstance(given, dict) else None
-        if not isinstance(name, str):
-            return given
-        if name not in PRESETS:
-            message = "There is no such preset."
-            raise spec_error("unknown_preset", "/preset", message, allowed=list(PRESETS), given=name)
-        values = PRESETS[name].scales.get(given.get("scale") or DEFAULT_SCALE, {})
-        for part in sorted(OF_PRESET & given.keys()):
-            if given[part] not in (None, [], {}, values.get(part)):
-                message = f"Preset {name!r} says this. Leave it out, or post the preset's declaration as your own."
-                raise spec_error("set_by_preset", f"/{part}", message)
-        own = {key: value for key, value in given.items() if key not in OF_PRESET and value is not None}
-        return {"scale": DEFAULT_SCALE, **values, **own}
+    def _complete(cls, given: Any) -> Any:
+        return _with_seeds(_with_preset(given)) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _check_scale(self) -> Self:
@@ -130,34 +104,64 @@ class Declaration(Part):
         names = [arm.name for arm in self.arms]
         for pointer, values in (("/arms", names), ("/seeds", list(self.seeds))):
             if len(set(values)) < len(values):
-                raise spec_error("not_distinct", pointer, "The values must differ from each other.")
+                raise spec_error("not_distinct", pointer, "Seeds, and names of arms, must differ from each other.")
         return self
 
     @model_validator(mode="after")
     def _check_paths(self) -> Self:
-        places = [("/base", path) for path in self.base]
-        places += [("/axes", path) for path in self.axes]
-        places += [(f"/arms/{number}/set", path) for number, arm in enumerate(self.arms) for path in arm.set]
-        places += [("/search/space", path) for path in (self.search.space if self.search else {})]
-        for pointer, path in places:
-            _check_path(pointer, path)
-        for path in self.axes:
-            for number, arm in enumerate(self.arms):
-                if path in arm.set:
-                    message = (
-                        f"Arm {arm.name!r} sets what is an axis. Take it out of the arms, or out of the axes."
-                    )
-                    raise spec_error("set_twice", f"/arms/{number}/set/{path}", message)
+        space = self.search.space if self.search else {}
+        places: list[tuple[str, Iterable[str]]] = [
+            ("/base", self.base),
+            ("/axes", self.axes),
+            ("/search/space", space),
+        ]
+        places += [(f"/arms/{number}/set", arm.set) for number, arm in enumerate(self.arms)]
+        places += [(f"/exclude/{number}", pattern.keys() - {ARM}) for number, pattern in enumerate(self.exclude)]
+        places += [("/baseline", (self.baseline or {}).keys() - {ARM})]
+        for pointer, paths in places:
+            for path in paths:
+                check_path(pointer, path)
+        return self
+
+    @model_validator(mode="after")
+    def _check_set_once(self) -> Self:
+        space = self.search.space if self.search else {}
+        for number, arm in enumerate(self.arms):
+            for path in arm.set.keys() & (self.axes.keys() | space.keys()):
+                message = f"Arm {arm.name!r} sets what an axis or the search sets. Take it out of one of the two."
+                raise spec_error("set_twice", f"/arms/{number}/set/{path}", message)
+        for path in self.axes.keys() & space.keys():
+            message = "The search sets what is an axis. Take it out of one of the two."
+            raise spec_error("set_twice", f"/search/space/{path}", message)
         return self
 
 
-def _check_path(pointer: str, path: str) -> None:
-    first = path.partition(".")[0]
-    if first in NOT_VARIED:
-        instead = NOT_VARIED[first]
-        message = f"Give {instead} beside base, not here: an experiment sets the {first} of its jobs itself."
-        raise spec_error("not_varied", f"{pointer}/{path}", message, allowed=[f"/{instead}"])
-    fields = sorted(set(JobSpec.model_fields) - NOT_VARIED.keys())
-    if first not in fields:
-        message = "A job spec has no such field."
-        raise spec_error("unknown_path", f"{pointer}/{path}", message, allowed=fields, given=first)
+def _with_preset(given: dict[str, Any]) -> dict[str, Any]:
+    """With all that the preset says, if one is named."""
+    name = given.get("preset")
+    if not isinstance(name, str):
+        return given
+    if name not in PRESETS:
+        message = "There is no such preset."
+        raise spec_error("unknown_preset", "/preset", message, allowed=list(PRESETS), given=name)
+    values = PRESETS[name].scales.get(given.get("scale") or DEFAULT_SCALE, {})
+    for part in sorted(OF_PRESET & given.keys()):
+        if given[part] not in (None, [], {}, values.get(part)):
+            message = (
+                f"Preset {name!r} says this. Leave it out; or post the preset's `experiment`, which "
+                "GET /v1/catalog/presets has, with your changes and without preset and scale."
+            )
+            raise spec_error("set_by_preset", f"/{part}", message)
+    own = {key: value for key, value in given.items() if key not in OF_PRESET and value is not None}
+    return {"scale": DEFAULT_SCALE, **values, **own}
+
+
+def _with_seeds(given: dict[str, Any]) -> dict[str, Any]:
+    """With a list of seeds where a number of them was given."""
+    seeds = given.get("seeds", [0])
+    if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_SEEDS:
+        return {**given, "seeds": list(range(seeds))}
+    if not isinstance(seeds, (list, tuple)):
+        message = "Seeds are a list of whole numbers, or how many there are: 3 stands for [0, 1, 2]."
+        raise spec_error("no_seeds", "/seeds", message, allowed=f"a list, or a number from 1 to {MOST_SEEDS}")
+    return given

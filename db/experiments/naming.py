@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from db.experiments.declaration import ARM
+from db.experiments.paths import ARM
 
 
 def name_of(coordinates: Mapping[str, Any]) -> str:

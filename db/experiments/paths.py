@@ -1,9 +1,18 @@
 """Dotted paths into a spec, as `optimizer.lr`: setting them, reading them, and comparing what stands there."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import StringConstraints
+
+from db.spec.errors import spec_error
 from db.spec.job import JobSpec
+
+Path = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=200)]
+#: The dimension of named arms; no field of a spec has this name.
+ARM = "arm"
+#: Fields of a spec that an experiment sets by itself, and where it is told what to.
+NOT_VARIED = {"seed": "seeds", "name": "name", "labels": "labels"}
 
 #: Parts that are chosen by a name: for them a bare text stands for {"name": text}.
 NAMED = frozenset({"dataset", "architecture", "norm", "loss", "optimizer", "scheduler", "architecture.init"})
@@ -19,7 +28,7 @@ MISSING = object()
 
 def with_values(spec: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The spec with a value set at each path; a whole part before what stands inside it."""
-    made = dict(spec)
+    made = {key: _whole(key, value) for key, value in spec.items()}
     for path in sorted(values, key=lambda path: path.count(".")):
         if (name := _default_name(made, path)) is not None:
             made[path.partition(".")[0]] = {"name": name}
@@ -70,3 +79,20 @@ def _fits(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, list) and isinstance(found, (list, tuple)):
         return list(found) == wanted
     return bool(found == wanted)
+
+
+def check_path(pointer: str, path: str) -> None:
+    """The path leads into a job spec.
+
+    Raises:
+        PydanticCustomError: it does not, or to what an experiment sets by itself.
+    """
+    first = path.partition(".")[0]
+    if first in NOT_VARIED:
+        instead = NOT_VARIED[first]
+        message = f"Give {instead} beside base, not here: an experiment sets the {first} of its jobs itself."
+        raise spec_error("not_varied", f"{pointer}/{path}", message, allowed=[f"/{instead}"])
+    fields = sorted(set(JobSpec.model_fields) - NOT_VARIED.keys())
+    if first not in fields:
+        message = "A job spec has no such field."
+        raise spec_error("unknown_path", f"{pointer}/{path}", message, allowed=fields, given=first)

@@ -2,14 +2,14 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
+from db.experiments.paths import Path
 from db.spec.base import LARGEST, Flag, Part
 from db.spec.errors import spec_error
 
 Finite = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
-Path = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[A-Za-z0-9_]+){0,8}$", max_length=200)]
-
 #: Fields that take whole numbers only.
 WHOLE = frozenset({"batch_size", "steps", "epochs"})
 
@@ -42,6 +42,18 @@ class Choices(Part):
         return self.choices[0]
 
 
+def _is_object(given: Any) -> Any:
+    if not isinstance(given, (dict, Part)):
+        message = (
+            'Limits or choices are wanted here: {"low": 0.001, "high": 1.0, "log": true} or {"choices": [...]}.'
+        )
+        raise PydanticCustomError("no_range", "{message}", {"message": message})
+    return given
+
+
+Values = Annotated[Range | Choices, BeforeValidator(_is_object)]
+
+
 class Search(Part):
     """Values that are chosen one after the other, by what came of those before.
 
@@ -52,7 +64,7 @@ class Search(Part):
     name: Literal["optuna"]
     trials: Annotated[int, Field(strict=True, ge=1, le=10_000)]
     """Settings that are tried in each arm, each with every seed."""
-    space: Annotated[dict[Path, Range | Choices], Field(min_length=1, max_length=16)]
+    space: Annotated[dict[Path, Values], Field(min_length=1, max_length=16)]
     """Where to look, by dotted path of the spec."""
     sampler: Literal["TPESampler", "RandomSampler"] = "TPESampler"
     """`optuna.samplers`: tree-structured Parzen estimator (Bergstra et al. 2011), or at random."""

@@ -19,7 +19,7 @@ from db.status import Status
 from db.tables import Job
 
 #: What makes an experiment without a name the same as another.
-_DECIDES = {"preset", "scale", "base", "arms", "axes", "seeds", "exclude", "search"}
+_DECIDES = ("preset", "scale", "base", "arms", "axes", "exclude")
 
 
 class NameTaken(NormlabError):
@@ -57,10 +57,12 @@ class Submission:
 
 
 def key_of(declaration: Declaration) -> str:
-    """By what an experiment is found when it is posted again: its name, or else all that decides its cells."""
+    """By what an experiment is found when it is posted again: its name, or all that decides its arms."""
     if declaration.name is not None:
         return f"name:{declaration.name}"
-    return f"declaration:{canonical_digest(declaration.model_dump(mode='json', include=_DECIDES))}"
+    values = declaration.model_dump(mode="json")
+    decisive = {part: values[part] for part in _DECIDES} | {"search": _search(values)}
+    return f"declaration:{canonical_digest(decisive)}"
 
 
 def submit(session: Session, declaration: Declaration, expansion: Expansion) -> Submission:
@@ -128,8 +130,13 @@ def _check_same(found: Experiment, values: dict[str, Any]) -> None:
 
 
 def _comparable(declaration: dict[str, Any]) -> tuple[Any, ...]:
+    return declaration["base"], _search(declaration)
+
+
+def _search(declaration: dict[str, Any]) -> dict[str, Any] | None:
+    """The search but for its length: trials may be added."""
     search = declaration["search"]
-    return declaration["base"], None if search is None else {**search, "trials": None}
+    return None if search is None else {**search, "trials": None}
 
 
 def _update(session: Session, found: Experiment, values: dict[str, Any], expansion: Expansion) -> None:

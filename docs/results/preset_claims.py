@@ -117,12 +117,12 @@ def santurkar2018_landscape(found: dict[str, Any]) -> Iterator[Claim]:
 
 
 def _loss_range(probe: dict[str, Any]) -> float:
-    values = probe["network"]
+    values = probe["values"]
     return median(high - low for low, high in zip(values["loss_min"], values["loss_max"], strict=True))
 
 
 def _gradient_range(probe: dict[str, Any]) -> float:
-    return median(probe["network"]["gradient_max"])
+    return median(probe["values"]["gradient_max"])
 
 
 def santurkar2018_covariate_shift(found: dict[str, Any]) -> Iterator[Claim]:

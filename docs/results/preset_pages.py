@@ -49,10 +49,20 @@ def _columns_told(report: dict[str, Any]) -> list[str]:
         told.append("*steps to target* is the median over seeds; > means that half of them did not get there.")
     if _has_speed_ups(report):
         told.append(
-            "*speed-up* is the baseline's median of steps over the arm's: at the same learning rate, and with the "
-            "best rate for each side."
+            "*speed-up* is the baseline's median of steps over the arm's: at the same learning rate, and with "
+            + ("the best of its rates for each side." if _tried(report) > 1 else "whatever rate each side has.")
         )
     return told
+
+
+def _tried(report: dict[str, Any]) -> int:
+    """Learning rates of a side."""
+    best = [arm["speed_up"]["best_lr"] for arm in report["arms"]]
+    return max((max(each["tried"], each["baseline_tried"]) for each in best), default=0)
+
+
+def _best_head(report: dict[str, Any]) -> str:
+    return "best lr" if _tried(report) > 1 else "own lr"
 
 
 def _has_speed_ups(report: dict[str, Any]) -> bool:
@@ -62,7 +72,7 @@ def _has_speed_ups(report: dict[str, Any]) -> bool:
 def _table(report: dict[str, Any], metric: str) -> list[str]:
     has_target, compared = report["target"] is not None, _has_speed_ups(report)
     heads = ["arm", "final"] + ["steps to target"] * has_target
-    heads += ["speed-up, equal lr", "speed-up, best lr"] * (has_target and compared)
+    heads += ["speed-up, equal lr", f"speed-up, {_best_head(report)}"] * (has_target and compared)
     heads += ["diverged", "train - eval", "precise - eval", "findings", "seconds"]
     rows = []
     for arm in report["arms"]:

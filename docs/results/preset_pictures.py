@@ -13,14 +13,42 @@ from PIL import Image
 #: Okabe and Ito's colours, which any colour vision tells apart; the dashes serve print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
-#: Against what the right picture draws, by preset; the others have the left one alone.
-AGAINST = {
-    "ioffe2015-mnist": "optimizer.lr",
-    "santurkar2018-landscape": "optimizer.lr",
-    "wu2018-batch-size": "batch_size",
-    "ioffe2017-renorm": "batch_size",
-    "balestriero2022-geometry": "batch_size",
-    "initialization": "architecture.init.std",
+#: Of presets with a second picture: against what it is drawn, and what it shows there.
+AGAINST: dict[str, tuple[str, str]] = {
+    "ioffe2015-mnist": ("optimizer.lr", "steps"),
+    "santurkar2018-landscape": ("optimizer.lr", "final"),
+    "wu2018-batch-size": ("batch_size", "final"),
+    "ioffe2017-renorm": ("batch_size", "final"),
+    "balestriero2022-geometry": ("batch_size", "final"),
+    "initialization": ("architecture.init.std", "final"),
+}
+
+
+def _over_layers(probe: dict[str, Any], name: str, of: Callable[[Sequence[float]], float]) -> list[float]:
+    """Of each measurement one number for all layers; none where layers do not have it."""
+    layers = [layer.get(name) for layer in probe["layers"].values()]
+    return [] if None in layers else [of(each) for each in zip(*layers, strict=True)]
+
+
+#: Of presets with probes: title, and what each measurement of a run comes to.
+PROBES: dict[str, tuple[str, str, Callable[[dict[str, Any]], list[float]]]] = {
+    "santurkar2018-landscape": (
+        "landscape",
+        "range of the loss along the gradient",
+        lambda probe: [
+            high - low for low, high in zip(probe["values"]["loss_min"], probe["values"]["loss_max"], strict=True)
+        ],
+    ),
+    "santurkar2018-covariate-shift": (
+        "covariate_shift",
+        "least cosine of a layer's gradients",
+        lambda probe: _over_layers(probe, "cosine", min),
+    ),
+    "balestriero2022-geometry": (
+        "geometry",
+        "jitter of the folds, mean over layers",
+        lambda probe: _over_layers(probe, "jitter", lambda numbers: sum(numbers) / len(numbers)),
+    ),
 }
 #: What the lines of the right picture do not tell apart: it follows from what they are drawn against.
 FOLLOWS = {"batch_size", "steps", "optimizer.lr", "evaluate.every", "arm"}
@@ -34,10 +62,14 @@ def draw(name: str, found: dict[str, Any], path: Path) -> None:
     """Write the picture of one preset: curves where there are some, and what the metric depends on."""
     plt.switch_backend("agg")
     panels: list[Callable[[Axes], None]] = []
-    if max(len(series.get("step", [])) for series in found["series"].values()) > 2:
+    if max(len(series.get("step", [])) for series in found["series"].values()) > 2 and not (
+        name in AGAINST and name in PROBES
+    ):
         panels.append(lambda axes: _curves(axes, found))
     if against := AGAINST.get(name):
-        panels.append(lambda axes: _dependence(axes, found, against))
+        panels.append(lambda axes: _dependence(axes, found, *against))
+    if probe := PROBES.get(name):
+        panels.append(lambda axes: _probed(axes, found, *probe))
     panels = panels or [lambda axes: _finals(axes, found)]
     size = (11 if len(panels) > 1 else 8, 4.4)
     _, axes = plt.subplots(1, len(panels), figsize=size, dpi=130, squeeze=False, layout="constrained")
@@ -88,8 +120,8 @@ def _number(value: Any) -> float:
     return float(value) if value is not None else np.nan
 
 
-def _dependence(axes: Axes, found: dict[str, Any], path: str) -> None:
-    """The final metric against one setting, a line for each setting of the others."""
+def _dependence(axes: Axes, found: dict[str, Any], path: str, what: str) -> None:
+    """The final metric, or the steps to the target, against one setting; a line for each setting of the others."""
     report = found["report"]
     metric = report["selection"]["metric"]
     families: dict[str, list[tuple[float, Arm]]] = {}
@@ -97,21 +129,49 @@ def _dependence(axes: Axes, found: dict[str, Any], path: str) -> None:
         if (x := arm["config"].get(path)) is not None:
             families.setdefault(_family(arm, path), []).append((float(x), arm))
     for (family, points), (color, dash) in zip(families.items(), _styles(), strict=False):
-        drawn = [
-            (x, arm["final"][metric])
-            for x, arm in sorted(points, key=lambda point: point[0])
-            if metric in arm["final"]
-        ]
-        if not drawn:
-            continue
+        told = [(x, _told(arm, metric, what)) for x, arm in sorted(points, key=lambda point: point[0])]
+        drawn = [(x, numbers) for x, numbers in told if numbers is not None]
         xs = [x for x, _ in drawn]
-        axes.plot(
-            xs, [spread["median"] for _, spread in drawn], color=color, linestyle=dash, marker="o", label=family
-        )
-        lows, highs = ([spread[key] for _, spread in drawn] for key in ("min", "max"))
-        axes.fill_between(xs, lows, highs, color=color, alpha=0.12, linewidth=0)
-    _finish(axes, f"{metric}, at the end", path, sorted({x for points in families.values() for x, _ in points}))
+        low, middle, high = ([numbers[place] for _, numbers in drawn] for place in range(3))
+        axes.plot(xs, middle, color=color, linestyle=dash, marker="o", label=family)
+        axes.fill_between(xs, low, high, color=color, alpha=0.12, linewidth=0)
+    target = report["target"]
+    y = f"{metric}, at the end" if what == "final" else f"steps to {target['metric']} {target['value']:g}"
+    _finish(axes, y, path, sorted({x for points in families.values() for x, _ in points}))
     axes.legend(frameon=False, fontsize=7, loc="best")
+
+
+def _told(arm: Arm, metric: str, what: str) -> tuple[float, float, float] | None:
+    """Least, median and greatest over seeds."""
+    if what == "final":
+        spread = arm["final"].get(metric)
+        return (spread["min"], spread["median"], spread["max"]) if spread else None
+    steps = arm["steps_to_target"]["median"]
+    return None if steps is None else (steps, steps, steps)
+
+
+def _probed(
+    axes: Axes, found: dict[str, Any], probe: str, title: str, measured: Callable[[dict[str, Any]], list[float]]
+) -> None:
+    """What a probe measured over steps: the median over seeds, of the arms that trained."""
+    for arm, (color, dash) in zip(found["report"]["arms"], _styles(), strict=False):
+        jobs = [cell["job"] for cell in found["cells"] if cell["arm"] == arm["number"]]
+        probes = [found["probes"][job][probe] for job in jobs if _succeeded(found, job)]
+        rows = [measured(each) for each in probes if each["step"]]
+        if not rows or not any(rows) or arm["divergence"]["count"]:
+            continue
+        axes.plot(
+            probes[0]["step"], np.median(np.array(rows), axis=0), color=color, linestyle=dash, label=_short(arm)
+        )
+    _finish(axes, title, "Steps")
+    if title.startswith(("range", "jitter")):
+        axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize=7, loc="best")
+
+
+def _succeeded(found: dict[str, Any], job: str) -> bool:
+    """Whether the job has ended well."""
+    return any(cell["job"] == job and cell["status"] == "succeeded" for cell in found["cells"])
 
 
 def _finals(axes: Axes, found: dict[str, Any]) -> None:

@@ -50,6 +50,18 @@ def test_what_is_excluded_is_counted():
     assert (made.declared, made.excluded, made.equal) == (8, 2, 0)
 
 
+def test_what_is_a_default_is_excluded_too():
+    made = expand(declared(axes={"norm": ["none", "batch"]}, exclude=[{"norm": "batch", "optimizer.lr": 0.1}]))
+    assert [arm.name for arm in made.arms] == ["norm none"]
+    assert (made.declared, made.excluded) == (4, 2)
+
+
+@pytest.mark.parametrize("pattern", [{"norm": "layer"}, {"optimizer.lr": 0.7}, {"arm": "nobody"}])
+def test_an_entry_that_excludes_nothing_is_refused(pattern):
+    error = refused(exclude=[{"norm": "batch"}, pattern])
+    assert (error.code, error.pointer) == ("no_such_cell", "/exclude/1")
+
+
 def test_what_is_excluded_need_not_be_valid():
     axes = {"norm": ["none", {"name": "group", "groups": 3}]}
     assert names(axes=axes, exclude=[{"norm": {"name": "group", "groups": 3}}]) == ["norm none"]

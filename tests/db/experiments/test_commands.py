@@ -125,9 +125,12 @@ def test_retrying_keeps_to_the_number_of_jobs_at_a_time(database):
     assert counts(database, made) == {"queued": 2, "waiting": 6}
 
 
-def test_a_cancelled_experiment_comes_back_by_retrying(database, experiment):
+@pytest.mark.parametrize("pauses", [False, True])
+def test_a_cancelled_experiment_comes_back_by_retrying(database, experiment, pauses):
+    if pauses:  # then no cell is cancelled, and all of them wait
+        asked(database, experiment, commands.pause)
     asked(database, experiment, commands.cancel)
-    asked(database, experiment, commands.retry_failed)
+    assert asked(database, experiment, commands.retry_failed).is_new
     run_all(database, experiment)
     assert counts(database, experiment) == {"succeeded": 8}
 

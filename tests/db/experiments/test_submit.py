@@ -29,8 +29,9 @@ def test_posting_it_again_adds_nothing(database):
 
 def test_without_a_name_the_same_declaration_is_the_same_experiment(database):
     first, again = post(database, name=None), post(database, name=None, max_parallel=3)
-    other = post(database, name=None, seeds=[0, 1, 2])
-    assert first.experiment.id == again.experiment.id != other.experiment.id
+    more, other = post(database, name=None, seeds=[2]), post(database, name=None, axes={"norm": ["batch"]})
+    assert first.experiment.id == again.experiment.id == more.experiment.id != other.experiment.id
+    assert (again.added, more.added, other.added) == (0, 4, 2)
     assert again.experiment.declaration["max_parallel"] == 3
 
 
