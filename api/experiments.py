@@ -1,7 +1,8 @@
 """Experiments as requests: declared, refused with the place of what is wrong, asked to stop and to go on."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 from fastapi import Response
 from pydantic import ValidationError
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from api.deps import Service
 from api.idempotency import Once
 from api.limits import check_memory
-from api.problems import FieldError, ProblemError
+from api.problems import FieldError, ProblemError, suggest
 from api.report.build import report
 from api.report.page import to_html
 from api.report.table import to_csv
@@ -113,7 +114,10 @@ def _expanded(service: Service, declaration: Declaration) -> Expansion:
     except InvalidArms as error:
         raise _invalid(declaration, error) from error
     except Refused as error:
-        wrong = FieldError(pointer=error.pointer, code=error.code, message=error.message, allowed=error.allowed)
+        near = suggest(error.given, error.allowed) if isinstance(error.allowed, list) else None
+        wrong = FieldError(
+            pointer=error.pointer, code=error.code, message=error.message, allowed=error.allowed, suggestion=near
+        )
         raise _problem([wrong]) from error
 
 
@@ -133,21 +137,37 @@ def _invalid(declaration: Declaration, error: InvalidArms) -> ProblemError:
 
 def _errors_of(declaration: Declaration, setting: Setting, error: ValidationError) -> Iterator[FieldError]:
     """What is wrong with an arm, at the places of the declaration that it comes from."""
-    located = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_url=False)]
-    for wrong in field_errors(located, JobSpec.model_json_schema()):
-        source, what = _source(declaration, setting, wrong.pointer)
-        message = wrong.message if source.startswith("/base") else f"{wrong.message} Or exclude {what}."
+    found = error.errors(include_url=False)
+    # A rule that joins several fields: each value may be right elsewhere.
+    joint = {each["type"] for each in found if "pointer" in each.get("ctx", {})}
+    located = [{**each, "loc": ("body", *each["loc"])} for each in found]
+    for wrong in field_errors(located, _job_schema()):
+        source = _source(declaration, setting, wrong.pointer)
+        is_choice = wrong.code in joint and not source.startswith("/base")
+        message = f"{wrong.message.removesuffix('.')}. Or exclude the combination." if is_choice else wrong.message
         yield wrong.model_copy(update={"pointer": source, "message": message})
 
 
-def _source(declaration: Declaration, setting: Setting, pointer: str) -> tuple[str, str]:
-    """The place in the declaration of a place in a spec, and the combination that is there in words."""
+@cache
+def _job_schema() -> dict[str, Any]:
+    return JobSpec.model_json_schema()
+
+
+def _source(declaration: Declaration, setting: Setting, pointer: str) -> str:
+    """The place in the declaration of a place in a spec."""
     set_by = {f"/{path.replace('.', '/')}": path for path in setting.values}
     inside = [place for place in set_by if f"{pointer}/".startswith(f"{place}/")]
     if not inside:
-        return f"/base{pointer}", ""
+        first = pointer[1:].partition("/")[0]
+        return f"/base{_written(declaration.base.get(first), pointer)}"
     place = max(inside, key=len)
-    path, rest = set_by[place], pointer.removeprefix(place)
+    path = set_by[place]
+    rest = _written(setting.values[path], pointer.removeprefix(place))
     if path in setting.positions:
-        return f"/axes/{path}/{setting.positions[path]}{rest}", "the combination"
-    return f"/arms/{setting.arm}/set/{path}{rest}", "the arm"
+        return f"/axes/{path}/{setting.positions[path]}{rest}"
+    return f"/arms/{setting.arm}/set/{path}{rest}"
+
+
+def _written(value: object, pointer: str) -> str:
+    """The pointer as far as the client wrote it: a bare text stands for the part of that name."""
+    return pointer.removesuffix("/name") if isinstance(value, str) else pointer

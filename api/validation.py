@@ -103,6 +103,7 @@ def _body_error(error: Mapping[str, Any], location: Sequence[Any], schema: Schem
 MESSAGES = {
     "extra_forbidden": "There is no such field here.",
     "missing": "This field is required.",
+    "tuple_type": "A list is required here.",
     "union_tag_invalid": "There is nothing of this name.",
     "union_tag_not_found": "A name is required here.",
     "model_attributes_type": "An object is required here.",
@@ -125,11 +126,15 @@ class _Walk:
     def step(self, part: object) -> None:
         """Follow one part of the location."""
         tags = self._here.get("discriminator", {}).get("mapping", {})
+        branches = self._here.get("anyOf", self._here.get("oneOf", []))
+        named = {branch.get("$ref", "").rpartition("/")[2]: branch for branch in branches}
         if part == "[key]":
             patterns = list(self._parent.get("patternProperties", {}))
             self._here = {"type": "string", "pattern": patterns[0]} if patterns else {}
         elif part in tags:
             self._here = self._resolve({"$ref": tags[part]})
+        elif part and part in named:
+            self._here = self._resolve(named[part])
         elif isinstance(part, str) and ("[" in part or part.startswith("function-")):
             self._here = self._branch(part)
         else:

@@ -64,8 +64,11 @@ class Expansion:
 class Refused(Exception):
     """A declaration that is valid by itself and makes no sense as a whole."""
 
-    def __init__(self, code: str, pointer: str, message: str, allowed: Any = None) -> None:
+    def __init__(
+        self, code: str, pointer: str, message: str, allowed: Any = None, given: str | None = None
+    ) -> None:
         super().__init__(message)
+        self.given = given
         self.code = code
         self.pointer = pointer
         self.message = message
@@ -223,4 +226,4 @@ def _check_metrics(declaration: Declaration, spec: JobSpec) -> None:
     for pointer, metric in named.items():
         if metric is not None and metric not in given:
             message = "No evaluation of these jobs gives that metric. Choose one that every arm gives."
-            raise Refused("metric_not_evaluated", pointer, message, list(given))
+            raise Refused("metric_not_evaluated", pointer, message, list(given), given=metric)

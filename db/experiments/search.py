@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from db.experiments.paths import Path
@@ -51,7 +51,17 @@ def _is_object(given: Any) -> Any:
     return given
 
 
-Values = Annotated[Range | Choices, BeforeValidator(_is_object)]
+def _kind(given: Any) -> str:
+    """Which of the two is meant."""
+    has_choices = "choices" in given if isinstance(given, dict) else isinstance(given, Choices)
+    return "Choices" if has_choices else "Range"
+
+
+Values = Annotated[
+    Annotated[Range, Tag("Range")] | Annotated[Choices, Tag("Choices")],
+    Discriminator(_kind),
+    BeforeValidator(_is_object),
+]
 
 
 class Search(Part):

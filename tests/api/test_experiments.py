@@ -30,6 +30,10 @@ def post(http, *, expect: int = 201, headers: dict[str, str] | None = None, **ch
     return answer
 
 
+def searched(values):
+    return {"name": "optuna", "trials": 2, "space": {"norm.eps": values}}
+
+
 def refused(http, **changes) -> list[tuple[str, str]]:
     """Place and code of each error."""
     found = problem(post(http, expect=422, **changes), 422)
@@ -72,7 +76,7 @@ def test_nothing_is_stored_of_what_is_refused(http, database):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"axes": {"norm": ["batch", "bath"]}}, ("/axes/norm/1/name", "union_tag_invalid")),
+        ({"axes": {"norm": ["batch", "bath"]}}, ("/axes/norm/1", "union_tag_invalid")),
         ({"axes": {"norm": ["none", {"name": "group", "groups": 3}]}}, ("/axes/norm/1/groups", None)),
         ({"axes": {"optimizer.lr": [0.1, -1]}}, ("/axes/optimizer.lr/1", "greater_than")),
         ({"arms": [{"name": "a", "set": {"batch_size": 0}}]}, ("/arms/0/set/batch_size", "greater_than_equal")),
@@ -88,6 +92,11 @@ def test_nothing_is_stored_of_what_is_refused(http, database):
         ({"seeds": [1, 1]}, ("/seeds", "not_distinct")),
         ({"preset": "ioffe2051-mnist"}, ("/preset", "unknown_preset")),
         ({"search": {"name": "optuna", "trials": 1, "space": {}}}, ("/search/space", "too_short")),
+        ({"search": searched([0.1, 1])}, ("/search/space/norm.eps", "no_range")),
+        ({"search": searched({"low": 0.1})}, ("/search/space/norm.eps/high", "missing")),
+        ({"search": searched({"choices": [1]})}, ("/search/space/norm.eps/choices", "too_short")),
+        ({"seeds": "3"}, ("/seeds", "no_seeds")),
+        ({"exclude": [{"norm": "layer"}]}, ("/exclude/0", "no_such_cell")),
         ({"unknown": 1}, ("/unknown", "extra_forbidden")),
     ],
 )
