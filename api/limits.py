@@ -1,38 +1,11 @@
 """What one job may take: refused at submission rather than by the system's memory killer."""
 
 from api.problems import FieldError, ProblemError
+from db.memory import training_memory
 from db.spec.job import JobSpec
-from db.spec.optimizer import AdamW
 from models.catalog.registry import norms
-from models.memory import Memory, estimate
 
 GIB = 1 << 30
-
-
-def training_memory(spec: JobSpec) -> Memory:
-    """The estimate of what training holds."""
-    return estimate(
-        spec.blueprint(),
-        batch_size=spec.batch_size,
-        optimizer_copies=_optimizer_copies(spec),
-        evaluated=_evaluated(spec),
-        probe_copies=max((probe.copies for probe in spec.probes), default=0),
-        averaged=spec.ema is not None,
-    )
-
-
-def _evaluated(spec: JobSpec) -> int:
-    """Samples of the test or validation data, or of the training subset of the modes, whichever has most."""
-    data = spec.dataset
-    subset = min(max(spec.evaluate.train_samples, spec.batch_size), data.train_samples)
-    return max(data.test_samples, data.validation_samples, subset)
-
-
-def _optimizer_copies(spec: JobSpec) -> int:
-    """Numbers that the optimizer keeps for each parameter."""
-    if isinstance(spec.optimizer, AdamW):
-        return 2
-    return 1 if getattr(spec.optimizer, "momentum", 0) else 0
 
 
 def check_memory(spec: JobSpec, limit: int) -> None:

@@ -1,16 +1,11 @@
 """What the API process needs."""
 
 import ipaddress
-import os
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from db.settings import Settings
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 class ApiSettings(Settings):
@@ -23,11 +18,6 @@ class ApiSettings(Settings):
     """Largest request body."""
     max_inputs_bytes: int = Field(default=16 << 20, ge=1024)
     """Largest body of a recalibration, which may bring its inputs along."""
-    memory_limit_bytes: int = Field(default_factory=_half_of_memory, ge=1 << 20)
-    """Most that each job may hold in memory, by estimate; half of this machine's by default. It is no limit of all
-    jobs together: a worker runs NORMLAB_CONCURRENCY of them at a time, so divide what its machine has by that
-    number where many jobs are large. Give it too where workers run on other machines, or in a container that may
-    use less than its machine has."""
     allow_unprotected: bool = False
     """Listen on an address that others can reach, without keys; for a container behind a proxy that has them."""
 

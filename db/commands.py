@@ -107,16 +107,18 @@ def delete(session: Session, job_id: str) -> list[str]:
         NotFound: there is no such job.
         TransitionRefused: it has not ended.
     """
-    _check(_kept(session, job_id), "be deleted", FINAL)
+    _check(_kept(session, job_id, to_delete=True), "be deleted", FINAL)
     keys = checkpoints.keys_of_job(session, job_id)
     session.execute(delete_rows(Job).where(Job.id == job_id))
     return keys
 
 
-def _kept(session: Session, job_id: str) -> Job:
+def _kept(session: Session, job_id: str, *, to_delete: bool = False) -> Job:
     """The job, its row kept until the commit: a worker that changes it at the same time waits, or goes first."""
     jobs.get(session, job_id)
-    job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+    # Rows that name the job may come meanwhile, unless it is to go.
+    lock = {"key_share": not to_delete}
+    job = session.get(Job, job_id, with_for_update=lock, populate_existing=True)
     if job is None:  # deleted while this waited for the row
         raise NotFound("job", job_id)
     return job

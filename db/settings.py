@@ -10,6 +10,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from db.recovery import Retries
 
 
+def _half_of_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
 class Settings(BaseSettings):
     """What every process needs. Addresses that are not given lead to folders and files under `home`."""
 
@@ -25,6 +29,12 @@ class Settings(BaseSettings):
     """Where artifacts and checkpoints go: `file:///...`, `s3://...` and the others that obstore knows."""
     data_dir: Path | None = None
     """Data sets as folders laid out as the hub lays them out: `mnist/*.parquet`."""
+
+    memory_limit_bytes: int = Field(default_factory=_half_of_memory, ge=1 << 20)
+    """Most that each job may hold in memory, by estimate; half of this machine's by default. It is no limit of all
+    jobs together: a worker runs NORMLAB_CONCURRENCY of them at a time, so divide what its machine has by that
+    number where many jobs are large. Give it too where workers run on other machines, or in a container that may
+    use less than its machine has."""
 
     @model_validator(mode="after")
     def _fill_in(self) -> Self:

@@ -3,9 +3,13 @@
 import logging
 import threading
 
+from sqlalchemy.orm import Session
+
 from db.engine import Database
+from db.errors import NormlabError
 from db.experiments import commands, launch
 from db.experiments.status import Wanted
+from db.experiments.tables import Experiment
 from worker import search
 from worker.queue import Dispatcher
 
@@ -18,8 +22,9 @@ INTERVAL = 0.25
 class Launcher:
     """A thread of the worker. Any number of workers may have one: the row of an experiment is one's at a time."""
 
-    def __init__(self, database: Database, dispatcher: Dispatcher) -> None:
+    def __init__(self, database: Database, dispatcher: Dispatcher, memory_limit_bytes: int) -> None:
         self._database = database
+        self._memory_limit_bytes = memory_limit_bytes
         self._dispatcher = dispatcher
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="launcher", daemon=True)
@@ -59,10 +64,19 @@ class Launcher:
                 return 0
             if experiment.wanted is Wanted.CANCEL:
                 commands.cancel_jobs(session, experiment)
-            if experiment.declaration["search"] is not None:
-                search.ask(session, experiment, launch.room(session, experiment))
+            self._ask(session, experiment)
             jobs = launch.launch(session, experiment)
         # After the commit: a worker that is woken must find the rows.
         for job_id in jobs:
             self._dispatcher.send(job_id)
         return len(jobs)
+
+    def _ask(self, session: Session, experiment: Experiment) -> None:
+        """Have a search choose what to try next; if that fails, the cells that wait are launched all the same."""
+        if experiment.declaration["search"] is None or experiment.wanted is not Wanted.RUN:
+            return
+        try:
+            with session.begin_nested():
+                search.ask(session, experiment, launch.room(session, experiment), self._memory_limit_bytes)
+        except (NormlabError, ValueError):
+            log.exception("The search of experiment %s failed.", experiment.id)

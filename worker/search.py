@@ -17,10 +17,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.experiments.arms import DeclaredArm, make_arm
+from db.experiments.cells import Trial, add_arms, add_cells
 from db.experiments.reading import selection
 from db.experiments.search import Choices, Range, Search
-from db.experiments.submit import add_arms, add_cells
 from db.experiments.tables import Cell, Experiment, ExperimentArm, Study
+from db.memory import training_memory
+from db.spec.job import JobSpec
 from db.spec.selection import Selection
 from db.status import FINAL, FailureCode, Status
 from db.tables import Job
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-#: Suggestions in a row that were tried before, or that no job takes, after which a study has nothing new.
-MOST_USELESS = 20
+#: Suggestions in a row that were tried before, or that no job takes: after some they come at random, and after
+#: more a study has nothing new.
+MOST_REPEATS, MOST_USELESS = 5, 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +48,16 @@ class _Trial:
     is_void: bool
 
 
-def ask(session: Session, experiment: Experiment, room: int) -> None:
-    """Choose new settings as far as there is room for their jobs; the caller holds the experiment's row."""
+def ask(session: Session, experiment: Experiment, room: int, memory_limit_bytes: int) -> None:
+    """Choose new settings as far as there is room for their jobs; the caller holds the experiment's row.
+
+    No setting is chosen whose job would hold more than `memory_limit_bytes`.
+    """
     waiting = select(func.count()).where(Cell.experiment_id == experiment.id, Cell.launched_at.is_(None))
     room -= session.scalar(waiting) or 0
     search = Search.model_validate(experiment.declaration["search"])
     while room > 0 and (study := _next_study(session, experiment, search)) is not None:
-        _ask(session, experiment, search, study)
+        _ask(session, experiment, search, study, memory_limit_bytes)
         room -= len(experiment.declaration["seeds"])
 
 
@@ -73,28 +79,37 @@ def _next_study(session: Session, experiment: Experiment, search: Search) -> Stu
     return None
 
 
-def _ask(session: Session, experiment: Experiment, search: Search, study: Study) -> None:
-    trials = _trials(session, experiment, study, _selection(session, experiment, search))
+def _ask(session: Session, experiment: Experiment, search: Search, study: Study, memory_limit_bytes: int) -> None:
+    selected = selection(session, experiment, search.metric)
+    trials = _trials(session, experiment, study, selected)
     known = set(session.scalars(select(ExperimentArm.arm_id).where(ExperimentArm.experiment_id == experiment.id)))
     for attempt in range(MOST_USELESS):
-        parameters = _suggest(search, study, trials, attempt, _selection(session, experiment, search))
-        arm = _arm(search, study, parameters)
+        parameters = _suggest(search, study, trials, attempt, selected)
+        arm = _arm(search, study, parameters, memory_limit_bytes)
         if arm is not None and arm.arm_id not in known:
-            trial = {"study": study.number, "trial": len(trials), "parameters": parameters}
-            numbers = add_arms(session, experiment.id, (arm,), **trial)
+            trial = Trial(study=study.number, number=len(trials), parameters=parameters)
+            number = add_arms(session, experiment.id, [arm], trial)[arm.arm_id]
             seeds = experiment.declaration["seeds"]
-            add_cells(session, experiment.id, [(arm, numbers[arm.arm_id], seed) for seed in seeds])
+            add_cells(session, experiment.id, [(arm.resolved, number, seed) for seed in seeds])
             return
     study.is_done = True
 
 
-def _arm(search: Search, study: Study, parameters: Mapping[str, Any]) -> DeclaredArm | None:
-    """The arm with these values; none if no job takes them."""
+def _arm(
+    search: Search, study: Study, parameters: Mapping[str, Any], memory_limit_bytes: int
+) -> DeclaredArm | None:
+    """The arm with these values; none if no job takes them, or it would be too large."""
     values = {path: _value(search.space[path], parameter) for path, parameter in parameters.items()}
+    too_large: list[bool] = []
+
+    def check(spec: JobSpec) -> None:
+        too_large.append(training_memory(spec).total > memory_limit_bytes)
+
     try:
-        return make_arm(study.spec, values, {**study.coordinates, **values})
+        arm = make_arm(study.spec, values, {**study.coordinates, **values}, check)
     except ValidationError:
         return None
+    return None if any(too_large) else arm
 
 
 def _suggest(
@@ -108,7 +123,7 @@ def _suggest(
     # Made of where the search stands: whoever asks is told the same.
     state = np.random.SeedSequence((search.seed, study.number, len(trials), attempt)).generate_state(1)
     seed = int(state[0])
-    if search.sampler == "TPESampler":
+    if search.sampler == "TPESampler" and attempt < MOST_REPEATS:
         # Trials that run count as bad ones, so that the next is not beside them.
         sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     else:
@@ -147,10 +162,6 @@ def _frozen(trial: _Trial, distributions: Mapping[str, "BaseDistribution"]) -> "
     )
 
 
-def _selection(session: Session, experiment: Experiment, search: Search) -> Selection:
-    return selection(session, experiment, search.metric)
-
-
 def _trials(session: Session, experiment: Experiment, study: Study, selection: Selection) -> list[_Trial]:
     """The trials of a study in their order."""
     cells = (Cell.experiment_id == ExperimentArm.experiment_id) & (Cell.arm == ExperimentArm.number)
@@ -179,5 +190,5 @@ def _trial(parameters: Mapping[str, Any], runs: Sequence[Any], selection: Select
             values.append(worst)
         elif status is Status.SUCCEEDED and selection.metric in latest:
             value = float(latest[selection.metric]["value"])
-            values.append(worst if math.isnan(value) else value)
+            values.append(value if math.isfinite(value) else worst)
     return _Trial(parameters=parameters, value=median(values) if values else None, is_void=not values)

@@ -38,7 +38,7 @@ def _open(sender: Any, **_: Any) -> None:
     dispatcher = Dispatcher(sender.app, database)
     housekeeping = Housekeeping(settings, database, dispatcher, supervisor)
     housekeeping.start()
-    launcher = Launcher(database, dispatcher)
+    launcher = Launcher(database, dispatcher, settings.memory_limit_bytes)
     launcher.start()
     poller = Poller(database, supervisor)
     poller.start()

@@ -5,7 +5,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from api.limits import too_large, training_memory
+from api.limits import too_large
+from db.memory import training_memory
 from db.spec.job import JobSpec
 from db.spec.lints.base import Severity
 from db.spec.warnings import warnings

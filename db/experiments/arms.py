@@ -47,7 +47,12 @@ class DeclaredArm:
 
     def cell_id(self, seed: int) -> str:
         """The spec_hash of its job with a seed."""
-        return canonical_digest(self.resolved | {"seed": seed})
+        return cell_id_of(self.resolved, seed)
+
+
+def cell_id_of(resolved: Mapping[str, Any], seed: int) -> str:
+    """The spec_hash of a job with a seed, of a resolved spec without."""
+    return canonical_digest({**resolved, "seed": seed})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,8 @@ class Expansion:
     """The arms of a declaration, and how many cells were left out."""
 
     arms: tuple[DeclaredArm, ...]
+    #: Seeds, and trials of a search.
+    cells_of_arm: int
     #: Of the whole product, with its seeds; of those, excluded, and equal to another one.
     declared: int
     excluded: int
@@ -106,6 +113,7 @@ def expand(declaration: Declaration, check: Callable[[JobSpec], None] = lambda _
     _check_baseline(declaration, arms)
     return Expansion(
         arms=arms,
+        cells_of_arm=seeds,
         declared=declared,
         excluded=declared - len(made) * seeds,
         equal=(len(made) - len(arms)) * seeds,
@@ -126,7 +134,8 @@ def _check_baseline(declaration: Declaration, arms: tuple[DeclaredArm, ...]) -> 
 
 def is_in(resolved: Mapping[str, Any], coordinates: Mapping[str, Any], pattern: Mapping[str, Any]) -> bool:
     """Whether an arm is one of those that a pattern names."""
-    return matches({**resolved, ARM: coordinates.get(ARM)}, pattern)
+    named = {ARM: coordinates[ARM]} if ARM in coordinates else {}
+    return matches({**resolved, **named}, pattern)
 
 
 def settings(declaration: Declaration) -> Iterator[Setting]:

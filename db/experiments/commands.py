@@ -3,20 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, case, select, update
 from sqlalchemy.orm import Session
 
 from db import commands
 from db.errors import NotFound, TransitionRefused
 from db.experiments import progress
-from db.experiments.launch import launch
+from db.experiments.launch import keep_jobs, launch
 from db.experiments.status import ExperimentStatus, Wanted
-from db.experiments.submit import own_job_only
 from db.experiments.tables import Cell, Experiment
 from db.ids import is_id
 from db.status import FailureCode, Status, is_retryable
 from db.tables import Job
 
+NO_OTHERS = sa.false()
 #: Failures that are worth another try.
 RETRYABLE_FAILURES = tuple(code for code in FailureCode if is_retryable(code))
 
@@ -63,14 +64,14 @@ def pause(session: Session, experiment: Experiment) -> Asked:
         return Asked(is_new=False)
     _check(session, experiment, "be paused", PAUSABLE)
     experiment.wanted = Wanted.PAUSE
-    for job in _own_jobs(session, experiment, (Status.QUEUED, Status.STARTING, Status.RUNNING)):
+    stopped = keep_jobs(session, experiment, Job.status.in_((Status.QUEUED, *commands.PAUSABLE)))
+    for job in stopped:
         if job.status is Status.QUEUED:
-            # The cell waits again, with its job, which `launch` retries.
             commands.cancel(session, job.id, reason="experiment_paused")
-            waits = update(Cell).where(Cell.experiment_id == experiment.id, Cell.job_id == job.id)
-            session.execute(waits.values(launched_at=None).execution_options(synchronize_session=False))
         else:
             commands.pause(session, job.id)
+    # They wait again, each with its job: `launch` resumes and retries.
+    _let_wait(session, experiment, Cell.job_id.in_([job.id for job in stopped]))
     return Asked()
 
 
@@ -84,10 +85,7 @@ def resume(session: Session, experiment: Experiment) -> Asked:
         return Asked(is_new=False)
     _check(session, experiment, "be resumed", RESUMABLE)
     experiment.wanted = Wanted.RUN
-    paused = _own_jobs(session, experiment, (Status.PAUSED,))
-    for job in paused:
-        commands.resume(session, job.id)
-    return Asked(queued=[job.id for job in paused] + launch(session, experiment))
+    return Asked(queued=launch(session, experiment))
 
 
 def cancel(session: Session, experiment: Experiment) -> Asked:
@@ -106,7 +104,7 @@ def cancel(session: Session, experiment: Experiment) -> Asked:
 
 def cancel_jobs(session: Session, experiment: Experiment) -> None:
     """Cancel what can be cancelled now. A job that is pausing comes once it is paused."""
-    for job in _own_jobs(session, experiment, commands.CANCELLABLE):
+    for job in keep_jobs(session, experiment, Job.status.in_(commands.CANCELLABLE)):
         commands.cancel(session, job.id)
 
 
@@ -115,19 +113,40 @@ def retry_failed(session: Session, experiment: Experiment) -> Asked:
 
     A run that diverged diverges again: it is a result, and stays.
     """
-    may_end_otherwise = Job.failure_code.in_(RETRYABLE_FAILURES) | (Job.status == Status.CANCELLED)
-    jobs = select(Job.id).where(Job.id == Cell.job_id, may_end_otherwise).exists()
-    again = (
-        update(Cell)
-        .where(Cell.experiment_id == experiment.id, Cell.launched_at.is_not(None), Cell.job_id.is_(None) | jobs)
-        .values(launched_at=None, refusal=None, **own_job_only())
-        .returning(Cell.cell_id)
-    )
-    found = session.execute(again.execution_options(synchronize_session=False)).all()
-    was_cancelled = experiment.wanted is Wanted.CANCEL
-    if was_cancelled:
+    is_revived = revive(session, experiment)
+    found = ask_again(session, experiment, Job.failure_code.in_(RETRYABLE_FAILURES))
+    queued = launch(session, experiment)
+    return Asked(is_new=bool(found) or is_revived, queued=queued)
+
+
+def ask_again(session: Session, experiment: Experiment, also: ColumnElement[bool] = NO_OTHERS) -> int:
+    """Let the cells wait whose job was cancelled, also while it is still stopping, or deleted; returns how many.
+
+    `also` says of which other jobs.
+    """
+    again = Job.status.in_((Status.CANCELLED, Status.CANCELLING)) | also
+    stopped = keep_jobs(session, experiment, again)
+    # A diverged job that was reused, and that its owner has tried again since.
+    is_others = Cell.is_reused & select(Job.id).where(Job.id == Cell.job_id, again).exists()
+    own = Cell.job_id.in_([job.id for job in stopped])
+    return _let_wait(session, experiment, Cell.job_id.is_(None) | is_others | own)
+
+
+def revive(session: Session, experiment: Experiment) -> bool:
+    """Have one run that was cancelled, or that ended while it was to be paused; whether it was."""
+    before = experiment.wanted
+    if before is Wanted.CANCEL or _is(session, experiment, ExperimentStatus.COMPLETED):
         experiment.wanted = Wanted.RUN
-    return Asked(is_new=bool(found) or was_cancelled, queued=launch(session, experiment))
+    return before is Wanted.CANCEL
+
+
+def _let_wait(session: Session, experiment: Experiment, where: ColumnElement[bool]) -> int:
+    """Have launched cells wait for a launch; returns how many."""
+    waits = update(Cell).where(Cell.experiment_id == experiment.id, Cell.launched_at.is_not(None), where)
+    # The job of another is not tried again: the cell gets one of its own.
+    own_job = case((Cell.is_reused, None), else_=Cell.job_id)
+    waits = waits.values(launched_at=None, refusal=None, is_reused=False, job_id=own_job).returning(Cell.cell_id)
+    return len(session.execute(waits.execution_options(synchronize_session=False)).all())
 
 
 def _is(session: Session, experiment: Experiment, *statuses: ExperimentStatus) -> bool:
@@ -138,15 +157,3 @@ def _check(session: Session, experiment: Experiment, command: str, allowed: Sequ
     status = progress.status(session, experiment)
     if status not in allowed:
         raise TransitionRefused(command, status.value, [each.value for each in allowed], noun="An experiment")
-
-
-def _own_jobs(session: Session, experiment: Experiment, statuses: Sequence[Status]) -> Sequence[Job]:
-    """Jobs in one of the statuses that were made for this experiment, their rows kept, in one order for all."""
-    query = (
-        select(Job)
-        .join(Cell, Cell.job_id == Job.id)
-        .where(Cell.experiment_id == experiment.id, ~Cell.is_reused, Job.status.in_(statuses))
-        .order_by(Job.id)
-        .with_for_update(of=Job)
-    )
-    return session.scalars(query.execution_options(populate_existing=True)).all()

@@ -1,7 +1,7 @@
 """What a client declares: a base spec, what varies, and what the arms are compared by."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -25,6 +25,7 @@ Pattern = Annotated[dict[Path, Any], Field(min_length=1, max_length=16)]
 
 #: What a preset says of itself; its seeds and target may be replaced.
 OF_PRESET = frozenset({"base", "arms", "axes", "exclude", "baseline", "search"})
+SCALES: tuple[Scale, ...] = get_args(Scale)
 DEFAULT_SCALE: Scale = "quick"
 
 
@@ -144,7 +145,9 @@ def _with_preset(given: dict[str, Any]) -> dict[str, Any]:
     if name not in PRESETS:
         message = "There is no such preset."
         raise spec_error("unknown_preset", "/preset", message, allowed=list(PRESETS), given=name)
-    values = PRESETS[name].scales.get(given.get("scale") or DEFAULT_SCALE, {})
+    scale = given.get("scale")
+    # One that is no scale is refused as such.
+    values = PRESETS[name].scales.get(scale if scale in SCALES else DEFAULT_SCALE, {})
     for part in sorted(OF_PRESET & given.keys()):
         if given[part] not in (None, [], {}, values.get(part)):
             message = (

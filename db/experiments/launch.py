@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from db import commands, jobs
@@ -28,7 +28,7 @@ _OPEN = (Status.QUEUED, *LIVE)
 
 def due(session: Session) -> list[str]:
     """Experiments that have something to launch, and room for it, or to stop; cheap enough to ask often."""
-    waiting = select(Cell.cell_id).where(Cell.experiment_id == Experiment.id, Cell.launched_at.is_(None)).exists()
+    waiting = select(Cell.cell_id).where(Cell.experiment_id == Experiment.id, *_is_launchable()).exists()
     searching = select(Study.number).where(Study.experiment_id == Experiment.id, ~Study.is_done).exists()
     to_launch = select(Experiment).where(Experiment.wanted == Wanted.RUN, waiting | searching)
     # A job that was pausing when its experiment was cancelled is paused by now.
@@ -38,6 +38,27 @@ def due(session: Session) -> list[str]:
     # Here, and not under the lock of a write, which others would wait for four times a second.
     with_room = [each.id for each in unfinished if room(session, each) > 0]
     return with_room + list(session.scalars(to_cancel.distinct()))
+
+
+def _is_launchable() -> tuple[ColumnElement[bool], ...]:
+    """The cell waits, and its job, if it has one, is not still stopping."""
+    is_open = select(Job.id).where(Job.id == Cell.job_id, Job.status.in_(_OPEN)).exists()
+    return Cell.launched_at.is_(None), ~is_open
+
+
+def keep_jobs(session: Session, experiment: Experiment, *where: ColumnElement[bool]) -> Sequence[Job]:
+    """Jobs of the experiment's cells, their rows kept until the commit; before any cell is written.
+
+    Whoever deletes a job keeps its row before those of its cells, so everyone goes in this order, and by id.
+    """
+    query = (
+        select(Job)
+        .join(Cell, Cell.job_id == Job.id)
+        .where(Cell.experiment_id == experiment.id, ~Cell.is_reused, *where)
+        .order_by(Job.id)
+        .with_for_update(of=Job, key_share=True)
+    )
+    return session.scalars(query.execution_options(populate_existing=True)).all()
 
 
 def hold(session: Session, experiment_id: str) -> Experiment | None:
@@ -81,38 +102,36 @@ def launch(session: Session, experiment: Experiment) -> list[str]:
 
 
 def _waiting(session: Session, experiment: Experiment) -> Sequence[tuple[Cell, ExperimentArm]]:
+    of_cell = (ExperimentArm.experiment_id == Cell.experiment_id) & (ExperimentArm.number == Cell.arm)
     query = (
         select(Cell, ExperimentArm)
-        .join(
-            ExperimentArm, (ExperimentArm.experiment_id == Cell.experiment_id) & (ExperimentArm.number == Cell.arm)
-        )
-        .where(Cell.experiment_id == experiment.id, Cell.launched_at.is_(None))
+        .join(ExperimentArm, of_cell)
+        .where(Cell.experiment_id == experiment.id, *_is_launchable())
         .order_by(Cell.number)
         .limit(MOST_CELLS_AT_ONCE)
     )
-    return session.execute(query).all()
+    found = session.execute(query).all()
+    keep_jobs(session, experiment, Job.id.in_([cell.job_id for cell, _ in found if cell.job_id is not None]))
+    return found
 
 
 def _equal_job(session: Session, cell: Cell) -> str | None:
-    """The newest job that has trained, trains or will train just this."""
-    usable = Job.status.in_((Status.SUCCEEDED, Status.QUEUED, Status.STARTING, Status.RUNNING))
-    diverged = Job.failure_code == FailureCode.DIVERGED
-    query = select(Job.id).where(Job.spec_hash == cell.cell_id, usable | diverged)
+    """The newest job that has trained just this, its row kept from being deleted.
+
+    One that has not ended may be paused or cancelled by whoever made it, and the cell would end with it.
+    """
+    has_a_result = (Job.status == Status.SUCCEEDED) | (Job.failure_code == FailureCode.DIVERGED)
     # A fork with the same spec has begun elsewhere.
     own_beginning = func.coalesce(Job.origin["kind"].as_string(), CELL) == CELL
-    done_first = (Job.status == Status.SUCCEEDED).desc()
-    return session.scalar(query.where(own_beginning).order_by(done_first, Job.id.desc()).limit(1))
+    query = select(Job.id).where(Job.spec_hash == cell.cell_id, has_a_result, own_beginning)
+    return session.scalar(query.order_by(Job.id.desc()).limit(1).with_for_update(read=True, key_share=True))
 
 
 def _start(session: Session, experiment: Experiment, cell: Cell, arm: ExperimentArm) -> str | None:
+    """Queue the job of a cell: that which it has, or a new one; none where there is nothing to be done."""
     cell.launched_at = now()
     if cell.job_id is not None:
-        # Someone may have retried it meanwhile, or it may have ended well.
-        job = jobs.get(session, cell.job_id)
-        if job.status not in commands.RETRYABLE:
-            return None
-        commands.retry(session, cell.job_id)
-        return cell.job_id
+        return _start_again(session, cell.job_id)
     try:
         spec = _spec(experiment, cell, arm)
     except ValidationError:
@@ -121,6 +140,18 @@ def _start(session: Session, experiment: Experiment, cell: Cell, arm: Experiment
     origin = {"kind": CELL, "experiment": experiment.id, "cell_id": cell.cell_id, "arm": arm.name}
     cell.job_id = jobs.create(session, spec, priority=experiment.declaration["priority"], origin=origin).id
     return cell.job_id
+
+
+def _start_again(session: Session, job_id: str) -> str | None:
+    """Bring a job back that was taken back, paused, or has failed; someone else may have done so, and it ended."""
+    status = jobs.get(session, job_id).status
+    if status is Status.PAUSED:
+        commands.resume(session, job_id)
+    elif status in commands.RETRYABLE:
+        commands.retry(session, job_id)
+    else:
+        return None
+    return job_id
 
 
 def _spec(experiment: Experiment, cell: Cell, arm: ExperimentArm) -> JobSpec:

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
-from db import costs, queue
+from db import commands, costs, queue
 from db.experiments.status import ENDED, CellStatus, ExperimentStatus, status_of
-from db.experiments.tables import Cell, Experiment, ExperimentArm, Study
+from db.experiments.studies import unchosen
+from db.experiments.tables import Cell, Experiment, ExperimentArm
 from db.tables import Job
 
 
@@ -71,10 +72,12 @@ class _Group:
 
 def cell_status() -> ColumnElement[str]:
     """How far a cell is, of cells that are joined with their jobs."""
+    is_waiting, has_no_job = Cell.launched_at.is_(None), Cell.job_id.is_(None)
     return case(
         (Cell.refusal.is_not(None), CellStatus.REFUSED.value),
-        (Cell.launched_at.is_(None), CellStatus.WAITING.value),
-        (Cell.job_id.is_(None), CellStatus.DELETED.value),
+        # Its job is to be tried again; one that is still stopping, or is paused, tells more.
+        (is_waiting & (has_no_job | Job.status.in_(commands.RETRYABLE)), CellStatus.WAITING.value),
+        (has_no_job, CellStatus.DELETED.value),
         else_=sa.type_coerce(Job.status, sa.String),
     )
 
@@ -82,27 +85,33 @@ def cell_status() -> ColumnElement[str]:
 def status(session: Session, experiment: Experiment) -> ExperimentStatus:
     """How far the experiment is, in a word."""
     return status_of(
-        experiment.wanted, _counts(_groups(session, experiment)), is_searching=_unchosen(session, experiment) > 0
+        experiment.wanted, _counts(_groups(session, experiment)), is_searching=unchosen(session, experiment) > 0
     )
+
+
+def size(session: Session, experiment: Experiment) -> int:
+    """All cells: of a search also those that are not yet chosen."""
+    count = session.scalar(select(func.count()).where(Cell.experiment_id == experiment.id))
+    return (count or 0) + unchosen(session, experiment)
 
 
 def progress(session: Session, experiment: Experiment) -> Progress:
     """How far the experiment is."""
-    groups, unchosen = _groups(session, experiment), _unchosen(session, experiment)
+    groups, more = _groups(session, experiment), unchosen(session, experiment)
     cells = _counts(groups)
-    found = status_of(experiment.wanted, cells, is_searching=unchosen > 0)
+    found = status_of(experiment.wanted, cells, is_searching=more > 0)
     has_ended = found in (ExperimentStatus.COMPLETED, ExperimentStatus.CANCELLED)
     count = sum(cells.values())
     mean_steps = sum(group.count * group.steps for group in groups) / max(1, count)
-    all_steps = mean_steps * (count + unchosen)
-    left = sum(group.left for group in groups) + unchosen * mean_steps
+    all_steps = mean_steps * (count + more)
+    left = sum(group.left for group in groups) + more * mean_steps
     return Progress(
         status=found,
         cells=cells,
-        total=count + unchosen,
+        total=count + more,
         reused=sum(group.reused for group in groups),
         share=1 - left / all_steps if all_steps else 0.0,
-        eta_seconds=None if has_ended else _eta(session, experiment, groups, 1 + unchosen / max(1, count)),
+        eta_seconds=None if has_ended else _eta(session, experiment, groups, 1 + more / max(1, count)),
         finished_at=_last_end(session, experiment) if has_ended else None,
     )
 
@@ -155,22 +164,7 @@ def _counts(groups: Sequence[_Group]) -> Counter[CellStatus]:
     return counts
 
 
-def _unchosen(session: Session, experiment: Experiment) -> int:
-    """Cells of a search that are still to be chosen."""
-    search = experiment.declaration["search"]
-    if search is None:
-        return 0
-    chosen = select(func.count()).where(
-        ExperimentArm.experiment_id == Study.experiment_id, ExperimentArm.study == Study.number
-    )
-    query = select(search["trials"] - chosen.scalar_subquery()).where(
-        Study.experiment_id == experiment.id, ~Study.is_done
-    )
-    left: int = sum(max(0, trials) for trials in session.scalars(query))
-    return left * len(experiment.declaration["seeds"])
-
-
-def _eta(session: Session, experiment: Experiment, groups: Sequence[_Group], more: float) -> float | None:
+def _eta(session: Session, experiment: Experiment, groups: Sequence[_Group], factor: float) -> float | None:
     slots = queue.counts(session).slots
     parallel = min(slots, experiment.declaration["max_parallel"] or slots)
     if not parallel:
@@ -179,7 +173,7 @@ def _eta(session: Session, experiment: Experiment, groups: Sequence[_Group], mor
     of_all = _slowness(ended) or costs.slowness(session)
     by_arm = {group.arm: _slowness([group]) or of_all for group in ended}
     needed = sum(group.estimate_left * by_arm.get(group.arm, of_all) for group in groups)
-    return more * needed / parallel
+    return factor * needed / parallel
 
 
 def _slowness(ended: Sequence[_Group]) -> float | None:

@@ -3,20 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import case, insert, or_, select, update
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db.base import now
 from db.errors import NormlabError
-from db.experiments.arms import DeclaredArm, Expansion
-from db.experiments.declaration import MOST_CELLS, Declaration
+from db.experiments import commands, progress, studies
+from db.experiments.arms import Expansion
+from db.experiments.cells import add_arms, add_cells
+from db.experiments.declaration import Declaration
 from db.experiments.status import Wanted
-from db.experiments.tables import Cell, Experiment, ExperimentArm, Study
+from db.experiments.tables import Experiment
 from db.ids import new_id
 from db.spec.job import canonical_digest
-from db.status import Status
-from db.tables import Job
 
 #: What makes an experiment without a name the same as another.
 _DECIDES = ("preset", "scale", "base", "arms", "axes", "exclude")
@@ -31,18 +31,6 @@ class NameTaken(NormlabError):
         super().__init__(
             f"Experiment {id} has the name {name!r} and another base or search, so its arms could not be compared "
             "with these. Choose another name; arms, axes, seeds and trials may be added to one that is there."
-        )
-
-
-class ExperimentFull(NormlabError):
-    """More cells than one experiment may have, with those that it has."""
-
-    code = "too_many_cells"
-
-    def __init__(self, id: str, count: int) -> None:
-        super().__init__(
-            f"With these experiment {id} would have {count} cells, and one has at most {MOST_CELLS}. "
-            "Choose another name for a new one."
         )
 
 
@@ -70,20 +58,22 @@ def submit(session: Session, declaration: Declaration, expansion: Expansion) -> 
 
     Raises:
         NameTaken: the name belongs to an experiment on another base.
+        ArmTaken: an arm's name belongs to another arm.
         ExperimentFull: it would have too many cells.
     """
     key, values = key_of(declaration), declaration.model_dump(mode="json")
     experiment, is_new = _find_or_make(session, key, declaration, expansion)
+    before = 0 if is_new else progress.size(session, experiment)
     if not is_new:
         _check_same(experiment, values)
+        commands.revive(session, experiment)
         _update(session, experiment, values, expansion)
-    added = _add_studies(session, experiment, expansion) if declaration.search else 0
     if declaration.search is None:
-        numbers = add_arms(session, experiment.id, expansion.arms)
-        pairs = [(arm, numbers[arm.arm_id], seed) for seed in declaration.seeds for arm in expansion.arms]
-        added = add_cells(session, experiment.id, pairs)
-    added += _ask_again(session, experiment.id)
-    session.refresh(experiment)
+        _add(session, experiment, declaration, expansion)
+    else:
+        studies.add(session, experiment, declaration, expansion)
+    added = progress.size(session, experiment) - before + commands.ask_again(session, experiment)
+    session.flush()
     return Submission(experiment=experiment, is_new=is_new, added=added)
 
 
@@ -140,98 +130,15 @@ def _search(declaration: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _update(session: Session, found: Experiment, values: dict[str, Any], expansion: Expansion) -> None:
+    earlier = found.declaration["search"]
+    if earlier is not None and values["search"]["trials"] > earlier["trials"]:
+        studies.go_on(session, found)
     found.declaration = values
     found.declared, found.excluded, found.equal = expansion.declared, expansion.excluded, expansion.equal
-    if found.wanted is Wanted.CANCEL:
-        found.wanted = Wanted.RUN
     session.flush()
 
 
-def add_arms(session: Session, experiment_id: str, arms: tuple[DeclaredArm, ...], **trial: Any) -> dict[str, int]:
-    """Store the arms that are not there yet; returns the number of each by its id. `trial` is of a search."""
-    stored = select(ExperimentArm.arm_id, ExperimentArm.number).where(ExperimentArm.experiment_id == experiment_id)
-    numbers: dict[str, int] = dict(session.execute(stored).all())
-    rows = []
-    for arm in arms:
-        if arm.arm_id not in numbers:
-            numbers[arm.arm_id] = len(numbers)
-            rows.append(
-                {
-                    "experiment_id": experiment_id,
-                    "number": numbers[arm.arm_id],
-                    "arm_id": arm.arm_id,
-                    "name": arm.name,
-                    "coordinates": arm.coordinates,
-                    "spec": arm.spec,
-                    "resolved": arm.resolved,
-                    "estimated_seconds": arm.estimated_seconds,
-                    "study": None,
-                    "trial": None,
-                    "parameters": None,
-                    **trial,
-                }
-            )
-    if rows:
-        session.execute(insert(ExperimentArm), rows)
-    return numbers
-
-
-def add_cells(session: Session, experiment_id: str, pairs: list[tuple[DeclaredArm, int, int]]) -> int:
-    """Store the cells of arms, with their numbers, and seeds that are not there yet; returns how many.
-
-    Raises:
-        ExperimentFull: there would be too many.
-    """
-    there = set(session.scalars(select(Cell.cell_id).where(Cell.experiment_id == experiment_id)))
-    rows = [
-        {"cell_id": cell_id, "arm": number, "seed": seed}
-        for arm, number, seed in pairs
-        if (cell_id := arm.cell_id(seed)) not in there
-    ]
-    if len(there) + len(rows) > MOST_CELLS:
-        raise ExperimentFull(experiment_id, len(there) + len(rows))
-    common = {"experiment_id": experiment_id, "is_reused": False, "job_id": None, "launched_at": None}
-    if rows:
-        session.execute(
-            insert(Cell), [{**common, **row, "number": number} for number, row in enumerate(rows, len(there))]
-        )
-    return len(rows)
-
-
-def _add_studies(session: Session, experiment: Experiment, expansion: Expansion) -> int:
-    """Store the studies that are not there yet; their cells come with the trials."""
-    known = session.scalars(select(Study.coordinates).where(Study.experiment_id == experiment.id)).all()
-    new = [arm for arm in expansion.arms if arm.coordinates not in known]
-    for number, arm in enumerate(new, len(known)):
-        session.add(
-            Study(
-                experiment_id=experiment.id,
-                number=number,
-                name=arm.name,
-                coordinates=arm.coordinates,
-                spec=arm.spec,
-                is_done=False,
-            )
-        )
-    session.flush()
-    session.execute(update(Study).where(Study.experiment_id == experiment.id).values(is_done=False))
-    cells_of_one: int = len(experiment.declaration["seeds"]) * experiment.declaration["search"]["trials"]
-    return len(new) * cells_of_one
-
-
-def _ask_again(session: Session, experiment_id: str) -> int:
-    """Let the cells wait whose job was cancelled or deleted; returns how many."""
-    cancelled = select(Job.id).where(Job.id == Cell.job_id, Job.status == Status.CANCELLED).exists()
-    gone = Cell.job_id.is_(None) & Cell.refusal.is_(None)
-    again = (
-        update(Cell)
-        .where(Cell.experiment_id == experiment_id, Cell.launched_at.is_not(None), or_(gone, cancelled))
-        .values(launched_at=None, **own_job_only())
-        .returning(Cell.cell_id)
-    )
-    return len(session.execute(again.execution_options(synchronize_session=False)).all())
-
-
-def own_job_only() -> dict[str, Any]:
-    """Of a cell that is to run again: the job of another is not tried again, it gets one of its own."""
-    return {"is_reused": False, "job_id": case((Cell.is_reused, None), else_=Cell.job_id)}
+def _add(session: Session, experiment: Experiment, declaration: Declaration, expansion: Expansion) -> None:
+    numbers = add_arms(session, experiment.id, expansion.arms)
+    wanted = [(arm.resolved, numbers[arm.arm_id], seed) for seed in declaration.seeds for arm in expansion.arms]
+    add_cells(session, experiment.id, wanted)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from api.limits import GIB, check_memory, too_large, training_memory
+from api.limits import GIB, check_memory, too_large
 from api.problems import ProblemError
+from db.memory import training_memory
 from tests.api.test_bad_input import changed, count_jobs, problem
 from tests.db.support import make_spec
 

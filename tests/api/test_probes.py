@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.limits import training_memory
 from db import chunks, lease
+from db.memory import training_memory
 from db.probes import ProbeWriter
 from db.spec.job import JobSpec
 from tests.api.test_bad_input import SPEC, changed, problem

@@ -6,6 +6,7 @@ from statistics import median
 import pytest
 
 from db.experiments import commands, launch
+from db.experiments.cells import ExperimentFull
 from db.experiments.tables import ExperimentArm, Study
 from db.tables import Job
 from tests.db.experiments.support import (
@@ -31,7 +32,7 @@ def look(database, experiment_id: str) -> list[str]:
     """What a launcher does with it at one look."""
     with database.write() as session:
         held = launch.hold(session, experiment_id)
-        search.ask(session, held, launch.room(session, held))
+        search.ask(session, held, launch.room(session, held), memory_limit_bytes=2**30)
         return launch.launch(session, held)
 
 
@@ -151,6 +152,57 @@ def test_trials_may_be_added(database):
     assert status(database, made) == "running"
     play(database, made, lambda lr: 0.5)
     assert len(rates(database, made)) == 3
+
+
+def test_seeds_may_be_added(database):
+    made = post(database, **ONE_ARM, **search_of(trials=3)).experiment.id
+    play(database, made, lambda lr: 0.5)
+    more = post(database, axes=ONE_ARM["axes"], seeds=[0, 1], **search_of(trials=3))
+    assert more.added == 3, "each stored trial gets the new seed"
+    play(database, made, lambda lr: 0.5)
+    assert counts(database, made) == {"succeeded": 6}
+
+
+def test_posting_a_search_again_adds_nothing(database):
+    space = {"norm": {"choices": ["batch", "layer"]}}
+    declared = {"axes": {}, "seeds": [0]} | search_of(space=space, trials=30)
+    made = post(database, **declared).experiment.id
+    play(database, made, lambda lr: 0.5)
+    assert post(database, **declared).added == 0
+    assert status(database, made) == "completed"
+
+
+def test_every_choice_is_tried_where_there_is_a_trial_for_each(database):
+    space = {"optimizer.lr": {"choices": [0.001 * number for number in range(1, 21)]}}
+    made = post(database, **ONE_ARM, **search_of(space=space, trials=20), max_parallel=1).experiment.id
+    play(database, made, lambda lr: lr)
+    assert len(set(rates(database, made))) == 20
+
+
+def test_what_would_not_fit_into_memory_is_not_tried(database):
+    space = {"architecture.hidden": {"choices": [[8], [4096] * 32]}}
+    made = post(database, axes={}, seeds=[0], **search_of(space=space, trials=4)).experiment.id
+    play(database, made, lambda lr: 0.5)
+    with database.read() as session:
+        assert [arm.resolved["architecture"]["hidden"] for arm in session.query(ExperimentArm)] == [[8]]
+
+
+def test_infinite_results_of_either_sign_are_the_worst(database):
+    made = post(
+        database, axes={"norm": ["batch"]}, seeds=[0, 1], **search_of(trials=3), max_parallel=2
+    ).experiment.id
+    values = iter([math.inf, -math.inf, math.nan, 0.5, 0.5, 0.5])
+    while look(database, made):
+        while counts(database, made).get("queued"):
+            point = {"value": next(values), "step": 1000}
+            run_next(database, latest={"test/accuracy": {**point, "value": str(point["value"])}})
+    assert status(database, made) == "completed"
+
+
+def test_a_search_of_too_many_cells_is_refused_where_it_is_posted(database):
+    post(database, axes={"norm": ["batch"]}, **search_of(trials=4000))
+    with pytest.raises(ExperimentFull, match="16000 cells"):
+        post(database, axes={"norm": ["layer"]}, **search_of(trials=4000))
 
 
 def test_a_paused_search_asks_for_nothing(database):

@@ -69,12 +69,19 @@ def status(database: Database, experiment_id: str) -> str:
         return progress(session, commands.get(session, experiment_id)).status.value
 
 
-def run_next(database: Database, failure: Failure | None = None, **recorded: Any) -> Hold:
-    """Claim the next job and end it, well or with a failure, with some columns recorded."""
+def begun(database: Database) -> Hold:
+    """The next job, as it makes its first step."""
     hold = claim(database)
     with database.write() as session:
         lease.start_from(session, hold, 0, 0)
         lease.begin(session, hold)
+    return hold
+
+
+def run_next(database: Database, failure: Failure | None = None, **recorded: Any) -> Hold:
+    """Claim the next job and end it, well or with a failure, with some columns recorded."""
+    hold = begun(database)
+    with database.write() as session:
         lease.record(session, hold, samples_per_second=1.0, **recorded)
         if failure is None:
             lease.succeed(session, hold)

@@ -12,6 +12,7 @@ from tests.db.experiments.support import (
     DIVERGED,
     LOST,
     asked,
+    begun,
     cells_of,
     counts,
     launched,
@@ -20,7 +21,7 @@ from tests.db.experiments.support import (
     run_next,
     status,
 )
-from tests.db.support import claim, job_of
+from tests.db.support import job_of
 
 
 @pytest.fixture
@@ -34,16 +35,8 @@ def experiment(database):
     return made
 
 
-def begin(database):
-    hold = claim(database)
-    with database.write() as session:
-        lease.start_from(session, hold, 0, 0)
-        lease.begin(session, hold)
-    return hold
-
-
 def test_pausing_takes_queued_jobs_back_and_lets_running_ones_save(database, experiment):
-    hold = begin(database)
+    hold = begun(database)
     assert asked(database, experiment, commands.pause).is_new
     assert status(database, experiment) == "pausing"
     assert counts(database, experiment) == {"succeeded": 2, "pausing": 1, "waiting": 5}
@@ -55,7 +48,7 @@ def test_pausing_takes_queued_jobs_back_and_lets_running_ones_save(database, exp
 
 
 def test_resuming_goes_on_with_the_same_jobs(database, experiment):
-    hold = begin(database)
+    hold = begun(database)
     before = {cell.job_id for cell in cells_of(database, experiment) if cell.job_id}
     asked(database, experiment, commands.pause)
     with database.write() as session:
@@ -70,8 +63,32 @@ def test_resuming_goes_on_with_the_same_jobs(database, experiment):
     assert before <= {cell.job_id for cell in cells_of(database, experiment)}
 
 
+def test_resuming_before_it_has_saved_goes_on_once_it_has(database, experiment):
+    hold = begun(database)
+    asked(database, experiment, commands.pause)
+    asked(database, experiment, commands.resume)
+    with database.write() as session:
+        lease.paused(session, hold)
+    with database.read() as session:
+        assert launch.due(session) == [experiment]
+    run_all(database, experiment)
+    assert counts(database, experiment) == {"succeeded": 8}
+
+
+def test_a_job_that_its_owner_brought_back_is_told_as_it_is(database, experiment):
+    asked(database, experiment, commands.pause)
+    taken_back = next(cell.job_id for cell in cells_of(database, experiment)[2:])
+    with database.write() as session:
+        job_commands.retry(session, taken_back)
+    assert counts(database, experiment) == {"succeeded": 2, "queued": 1, "waiting": 5}
+    run_next(database)
+    asked(database, experiment, commands.resume)
+    run_all(database, experiment)
+    assert counts(database, experiment) == {"succeeded": 8}
+
+
 def test_cancelling_stops_what_has_not_ended(database, experiment):
-    hold = begin(database)
+    hold = begun(database)
     asked(database, experiment, commands.cancel)
     assert status(database, experiment) == "cancelling"
     with database.write() as session:
@@ -84,7 +101,7 @@ def test_cancelling_stops_what_has_not_ended(database, experiment):
 
 
 def test_a_job_that_was_pausing_is_cancelled_once_it_is_paused(database, experiment):
-    hold = begin(database)
+    hold = begun(database)
     asked(database, experiment, commands.pause)
     asked(database, experiment, commands.cancel)
     assert status(database, experiment) == "cancelling"

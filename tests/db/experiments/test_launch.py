@@ -11,7 +11,6 @@ from db.spec.job import JobSpec
 from db.tables import Job
 from tests.db.experiments.support import (
     DIVERGED,
-    asked,
     cells_of,
     counts,
     launched,
@@ -82,6 +81,7 @@ def test_two_launchers_make_no_job_twice(database):
 def test_equal_jobs_are_reused_on_request_and_cells_say_so(database):
     with database.write() as session:
         mine = jobs.create(session, spec_of()).id
+    run_next(database)
     first = post(database).experiment
     launched(database, first.id)
     assert not any(cell.is_reused for cell in cells_of(database, first.id)), "not asked for"
@@ -95,28 +95,36 @@ def test_equal_jobs_are_reused_on_request_and_cells_say_so(database):
     assert all(cell.job_id in (theirs[cell.cell_id], mine) for cell in cells[:8])
 
 
-def test_a_job_that_says_nothing_or_has_begun_elsewhere_is_not_reused(database):
+def test_a_divergence_is_a_result_too(database):
+    with database.write() as session:
+        jobs.create(session, spec_of())
+    run_next(database, DIVERGED)
+    made = post(database, reuse=True).experiment
+    launched(database, made.id)
+    assert counts(database, made.id) == {"queued": 7, "failed": 1}
+
+
+def test_what_may_still_be_stopped_or_has_begun_elsewhere_is_not_reused(database):
     with database.write() as session:
         fork = {"kind": "fork", "job": "job_x", "checkpoint": "c", "step": 5}
         forked = jobs.create(session, spec_of(), origin=fork).id
+    run_next(database)
+    with database.write() as session:
+        queued = jobs.create(session, spec_of()).id
         cancelled = jobs.create(session, spec_of(seed=1)).id
-        job_of_name = commands.commands.cancel(session, cancelled)[0]
-    assert job_of_name.status == "cancelled"
+        commands.commands.cancel(session, cancelled)
     made = post(database, reuse=True).experiment
     launched(database, made.id)
-    assert not {cell.job_id for cell in cells_of(database, made.id)} & {forked, cancelled}
+    assert not {cell.job_id for cell in cells_of(database, made.id)} & {forked, queued, cancelled}
 
 
-def test_a_reused_job_takes_no_room_and_is_not_stopped_with_the_experiment(database):
+def test_a_reused_job_takes_no_room(database):
     with database.write() as session:
-        theirs = jobs.create(session, spec_of()).id
+        jobs.create(session, spec_of())
+    run_next(database)
     made = post(database, reuse=True, max_parallel=1).experiment
     assert len(launched(database, made.id)) == 1
-    assert counts(database, made.id) == {"queued": 2, "waiting": 6}
-    asked(database, made.id, commands.pause)
-    assert job_of(database, theirs).status == "queued"
-    asked(database, made.id, commands.cancel)
-    assert job_of(database, theirs).status == "queued"
+    assert counts(database, made.id) == {"succeeded": 1, "queued": 1, "waiting": 6}
 
 
 def test_a_cell_that_no_job_can_be_made_of_keeps_none_of_the_others(database):

@@ -6,10 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from db import commands as job_commands
+from db import lease
 from db.experiments import commands
-from db.experiments.submit import ExperimentFull, NameTaken
+from db.experiments.cells import ArmTaken, ExperimentFull
+from db.experiments.submit import NameTaken
 from db.experiments.tables import Experiment
-from tests.db.experiments.support import asked, cells_of, counts, launched, post, run_all, run_next, status
+from tests.db.experiments.support import asked, begun, cells_of, counts, launched, post, run_all, run_next, status
 from tests.db.support import spec_values
 
 
@@ -98,3 +100,38 @@ def test_many_requests_at_a_time_make_one_experiment(database):
         assert session.scalar(sa.select(sa.func.count()).select_from(Experiment)) == 1
     assert sorted(each.is_new for each in made) == [False] * 5 + [True]
     assert sum(each.added for each in made) == 8
+
+
+@pytest.mark.parametrize("is_search", [False, True])
+def test_a_named_arm_is_one_setting(database, is_search):
+    space = {"optimizer.lr": {"low": 0.01, "high": 1.0}}
+    search = {"name": "optuna", "trials": 2, "space": space} if is_search else None
+    same = {"axes": {}, "search": search}
+    post(database, arms=[{"name": "A", "set": {"norm": "batch"}}], **same)
+    with pytest.raises(ArmTaken, match="another name"):
+        post(database, arms=[{"name": "A", "set": {"norm": "layer"}}], **same)
+
+
+def test_what_is_still_stopping_goes_on_too(database):
+    made = post(database, max_parallel=1).experiment
+    launched(database, made.id)
+    hold = begun(database)
+    asked(database, made.id, commands.cancel)
+    assert post(database, max_parallel=1).added == 1
+    assert launched(database, made.id) == [], "not while it stops"
+    with database.write() as session:
+        lease.cancelled(session, hold)
+    run_all(database, made.id)
+    assert counts(database, made.id) == {"succeeded": 8}
+
+
+def test_more_seeds_after_a_pause_that_came_too_late_run(database):
+    made = post(database, seeds=[0], axes={"norm": ["batch"]}).experiment
+    launched(database, made.id)
+    hold = begun(database)
+    asked(database, made.id, commands.pause)
+    with database.write() as session:
+        lease.succeed(session, hold)
+    assert status(database, made.id) == "completed"
+    post(database, seeds=[0, 1], axes={"norm": ["batch"]})
+    assert len(launched(database, made.id)) == 1
