@@ -163,6 +163,9 @@ def _source(declaration: Declaration, setting: Setting, pointer: str) -> str:
     place = max(inside, key=len)
     path = set_by[place]
     rest = _written(setting.values[path], pointer.removeprefix(place))
+    if declaration.search is not None and path in declaration.search.space:
+        place = setting.searched.get(path, next(iter(declaration.search.space[path].places())))
+        return f"/search/space/{path}/{place}{rest}"
     if path in setting.positions:
         return f"/axes/{path}/{setting.positions[path]}{rest}"
     return f"/arms/{setting.arm}/set/{path}{rest}"

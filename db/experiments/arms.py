@@ -1,8 +1,8 @@
 """From a declaration to its arms and cells: a stable list, without doubles."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -30,6 +30,8 @@ class Setting:
     positions: Mapping[str, int]
     coordinates: Mapping[str, Any]
     values: Mapping[str, Any]
+    #: Values of a search that were put in to see whether a job takes them: the place of each below its path.
+    searched: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,17 +189,29 @@ def _valid(
         check(spec)
         _check_metrics(declaration, spec)
 
-    first = declaration.search.first_values() if declaration.search else {}
     wrong: list[tuple[Setting, ValidationError]] = []
-    for setting in kept:
+    first = declaration.search.first_values() if declaration.search else {}
+    filled = [replace(each, values={**each.values, **first}) for each in kept]
+    # A value that the first arm does not take, most likely no arm does.
+    for setting in [*_with_each_value(declaration, filled[:1]), *filled]:
         try:
-            yield make_arm(declaration.base, {**setting.values, **first}, setting.coordinates, check_all)
+            arm = make_arm(declaration.base, setting.values, setting.coordinates, check_all)
         except ValidationError as error:
             wrong.append((setting, error))
             if len(wrong) == MOST_INVALID:
                 break
+            continue
+        if not setting.searched:
+            yield arm
     if wrong:
         raise InvalidArms(wrong)
+
+
+def _with_each_value(declaration: Declaration, kept: Iterable[Setting]) -> Iterator[Setting]:
+    """The settings with each value of a search in turn."""
+    for setting in kept:
+        for path, place, value in declaration.search.each_value() if declaration.search else ():
+            yield replace(setting, values={**setting.values, path: value}, searched={path: place})
 
 
 def make_arm(

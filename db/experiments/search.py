@@ -1,5 +1,6 @@
 """A search for good values between limits, in place of a grid of them."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
@@ -26,9 +27,10 @@ class Range(Part):
     integer: Flag = False
     """Whole numbers only."""
 
-    def first(self) -> float | int:
-        """The smallest."""
-        return int(self.low) if self.integer else self.low
+    def places(self) -> dict[str, Any]:
+        """The limits, each by its place."""
+        as_given: type = int if self.integer else float
+        return {"low": as_given(self.low), "high": as_given(self.high)}
 
 
 class Choices(Part):
@@ -37,9 +39,9 @@ class Choices(Part):
     choices: Annotated[tuple[Any, ...], Field(min_length=2, max_length=100)]
     """Each of them."""
 
-    def first(self) -> Any:
-        """The first of them."""
-        return self.choices[0]
+    def places(self) -> dict[str, Any]:
+        """Each of them by its place."""
+        return {f"choices/{number}": choice for number, choice in enumerate(self.choices)}
 
 
 def _is_object(given: Any) -> Any:
@@ -93,7 +95,13 @@ class Search(Part):
 
     def first_values(self) -> dict[str, Any]:
         """A value for each path, to see whether the rest of a spec is valid."""
-        return {path: values.first() for path, values in self.space.items()}
+        return {path: next(iter(values.places().values())) for path, values in self.space.items()}
+
+    def each_value(self) -> Iterator[tuple[str, str, Any]]:
+        """Every choice and limit: its path, its place below the path, and itself."""
+        for path, values in self.space.items():
+            for place, value in values.places().items():
+                yield path, place, value
 
 
 def _check_range(pointer: str, path: str, values: Range) -> None:

@@ -12,6 +12,7 @@ from tests.api.jobs import begin, claim, end
 from tests.api.test_bad_input import SPEC, problem
 
 BASE = {key: value for key, value in SPEC.items() if key != "norm"}
+BATCH = {"norm": ["batch"]}
 AXES = {"norm": ["none", "batch"], "optimizer.lr": [0.1, 0.3]}
 
 
@@ -95,6 +96,15 @@ def test_nothing_is_stored_of_what_is_refused(http, database):
         ({"search": searched([0.1, 1])}, ("/search/space/norm.eps", "no_range")),
         ({"search": searched({"low": 0.1})}, ("/search/space/norm.eps/high", "missing")),
         ({"search": searched({"choices": [1]})}, ("/search/space/norm.eps/choices", "too_short")),
+        (
+            {"search": searched({"low": -1.0, "high": 1.0}), "axes": BATCH},
+            ("/search/space/norm.eps/low", "greater_than"),
+        ),
+        (
+            {"search": searched({"choices": [0.1, "x"]}), "axes": BATCH},
+            ("/search/space/norm.eps/choices/1", "float_type"),
+        ),
+        ({"preset": "depth", "scale": ["smoke"], "base": {}, "axes": {}}, ("/scale", "literal_error")),
         ({"seeds": "3"}, ("/seeds", "no_seeds")),
         ({"exclude": [{"norm": "layer"}]}, ("/exclude/0", "no_such_cell")),
         ({"unknown": 1}, ("/unknown", "extra_forbidden")),

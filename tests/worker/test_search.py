@@ -124,13 +124,15 @@ def test_a_study_that_finds_nothing_new_is_done(database):
 
 
 def test_what_no_job_takes_is_not_tried(database):
-    space = {"norm.groups": {"choices": [1, 2, 3]}}
-    base = {"axes": {}, "seeds": [0], "arms": [{"name": "GN", "set": {"norm": {"name": "group", "groups": 2}}}]}
-    made = post(database, **base, **search_of(space=space, trials=3)).experiment.id
+    # Each is taken with the first of the others; four groups of four units would have one each.
+    space = {"norm.groups": {"choices": [2, 4]}, "architecture.hidden": {"choices": [[32, 16], [8, 4]]}}
+    arms = {"axes": {}, "seeds": [0], "arms": [{"name": "GN", "set": {"norm": {"name": "group", "groups": 2}}}]}
+    made = post(database, **arms, **search_of(space=space, trials=4)).experiment.id
     play(database, made, lambda lr: 0.5)
     with database.read() as session:
-        tried = {arm.resolved["norm"]["groups"] for arm in session.query(ExperimentArm)}
-    assert tried == {1, 2}, "8 and 4 units do not divide by 3"
+        resolved = [arm.resolved for arm in session.query(ExperimentArm)]
+    tried = {(each["norm"]["groups"], *each["architecture"]["hidden"]) for each in resolved}
+    assert tried == {(2, 32, 16), (4, 32, 16), (2, 8, 4)}
 
 
 def test_a_cancelled_trial_says_nothing(database):
