@@ -83,8 +83,8 @@ IOFFE2015_LEARNING_RATE = Preset(
     "(batch normalization and nothing else) 13.3 million, 72.7 %; BN-x5 2.1 million, 73.0 %; BN-x30 2.7 million, "
     "74.8 %; BN-x5-Sigmoid 69.8 %. Inception at 5 times the rate diverges. So batch normalization alone is 2.3 "
     "times as fast; the 14 times of BN-x5 are batch normalization with a higher rate and a changed recipe.",
-    expected="A narrow Inception (an eighth of the channels), 120 steps, one seed, 500 test images: the beginning "
-    "of training only, of which the order of arms may be read and not the numbers. The accuracy that Inception "
+    expected="A narrow Inception (an eighth of the channels), 120 steps, three seeds, 500 test images: the "
+    "beginning of training only, of which the order of arms may be read and not the numbers. The accuracy that Inception "
     "has at the end (a little over 20 %) takes batch normalization alone about half the steps; 5 times the rate "
     "with the changed recipe is no sooner there, and ends highest. At 5 times the rate the plain network stays at "
     "10 %. The sigmoid network trains. 30 times the rate trains, and is too much for so short a job. The single "
@@ -95,7 +95,7 @@ IOFFE2015_LEARNING_RATE = Preset(
     scales={
         "smoke": _declaration(DIGITS, width=0.125, steps=10, every=5, seeds=1, target=0.2),
         "quick": _declaration(
-            CIFAR10 | {"test_limit": 500}, width=0.125, steps=120, every=20, seeds=1, target=0.2
+            CIFAR10 | {"test_limit": 500}, width=0.125, steps=120, every=20, seeds=3, target=0.2
         ),
         "full": _declaration(CIFAR10, width=1.0, steps=50_000, every=500, seeds=5, target=0.8),
     },

@@ -98,7 +98,7 @@ WU2018_BATCH_SIZE = Preset(
             MNIST_QUICK,
             CIFAR10_QUICK | {"train_limit": 8000},
             sizes=(2, 8, 32),
-            samples=20_000,
+            samples=60_000,
             images=16_000,
             seeds=3,
         ),

@@ -10,7 +10,7 @@ BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 
 def write_page(name: str, found: dict[str, Any], page: Path) -> None:
     """Put the table between the marks of a page, and make the page where there is none."""
-    text = page.read_text() if page.exists() else f"# {name}\n\n{BEGIN}\n{END}\n\nTODO\n"
+    text = page.read_text() if page.exists() else f"# {name}\n\n{BEGIN}\n{END}\n"
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n{_generated(name, found)}\n{END}{after}")
@@ -29,8 +29,8 @@ def _generated(name: str, found: dict[str, Any]) -> str:
         f"*Reported:* {summary['reported']}",
         "",
         f"Measured {found['date']} at scale `{found['scale']}`: {cells} cells, {seeds} "
-        f"seed{'s' if seeds > 1 else ''}, {found['seconds'] / 60:.1f} minutes on {environment['device']} "
-        f"({environment['threads']} thread a job), torch {environment['torch']}{aim}.",
+        f"seed{'s' if seeds > 1 else ''}, {_minutes(report):.1f} minutes of jobs on "
+        f"{environment['device']}, {environment['threads']} thread each, torch {environment['torch']}{aim}.",
         "",
         f"![{summary['title']}]({name}.png)",
         "",
@@ -41,6 +41,12 @@ def _generated(name: str, found: dict[str, Any]) -> str:
         f"The whole report: [{name}.json]({name}.json).",
     ]
     return "\n".join(lines)
+
+
+def _minutes(report: dict[str, Any]) -> float:
+    """What all runs that succeeded took together."""
+    spreads = [arm["seconds"] for arm in report["arms"] if arm["seconds"]]
+    return sum(spread["median"] * spread["n"] for spread in spreads) / 60
 
 
 def _columns_told(report: dict[str, Any]) -> list[str]:
@@ -84,7 +90,7 @@ def _table(report: dict[str, Any], metric: str) -> list[str]:
             f"{arm['divergence']['count']} of {arm['divergence']['ended']}" if arm["divergence"]["count"] else "",
             _gap(arm["train_eval_gap"]),
             _gap(arm["precise_gap"]),
-            ", ".join(each["code"] for each in arm["findings"] if each["severity"] != "info") or "",
+            ", ".join(each["code"] for each in arm["findings"] if each["severity"] != "info"),
             text_of(round(arm["seconds"]["median"], 1)) if arm["seconds"] else "",
         ]
         rows.append(row)
@@ -116,7 +122,7 @@ def _ratio(arm: dict[str, Any], kind: str) -> str:
         return f"{found['ratio']:.2g}x"
     if found["at_least"] is not None:
         return f"> {found['at_least']:.2g}x"
-    return f"< {found['at_most']:.2g}x" if found["at_most"] is not None else "?"
+    return f"< {found['at_most']:.2g}x" if found["at_most"] is not None else "neither reached it"
 
 
 def _gap(gaps: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ class Service(httpx2.Client):
 
     def wait(self, id: str) -> dict[str, Any]:
         """The experiment once every cell has ended."""
-        while (found := self.ask("GET", f"/experiments/{id}"))["finished_at"] is None:
+        while (found := self.ask("GET", f"/experiments/{id}"))["status"] not in ("completed", "cancelled"):
             time.sleep(1)
         return dict(found)
 
@@ -80,17 +80,11 @@ def run(service: Service, name: str, scale: str) -> dict[str, Any]:
         "scale": scale,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "environment": first["environment"],
-        "seconds": _seconds(ended),
         "cells": [{key: cell[key] for key in ("arm", "seed", "status", "job", "value")} for cell in cells],
         "series": _series(service, report, jobs),
         "probes": _probes(service, report, cells),
         "report": report,
     }
-
-
-def _seconds(experiment: dict[str, Any]) -> float:
-    begin, end = (datetime.fromisoformat(experiment[key]) for key in ("created_at", "finished_at"))
-    return (end - begin).total_seconds()
 
 
 def _series(service: Service, report: dict[str, Any], jobs: list[str]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.api.test_bad_input import SPEC, problem
 
 BASE = {key: value for key, value in SPEC.items() if key != "norm"}
 BATCH = {"norm": ["batch"]}
+EPS = "/search/space/norm.eps"
 AXES = {"norm": ["none", "batch"], "optimizer.lr": [0.1, 0.3]}
 
 
