@@ -31,8 +31,8 @@ ChunkKey = tuple[str, str, str, int, int]
 _KEY_COLUMNS = ("job_id", "kind", "stream", "attempt", "number")
 _KEY = sa.tuple_(*(getattr(Chunk, name) for name in _KEY_COLUMNS))
 
-# On the table, not on the class: the ORM's own book-keeping would cost more than the write. Made once: so would
-# making a small read anew, of which an answer may have hundreds.
+# On the table, not on the class: the ORM's own book-keeping would cost more than the write. Built once:
+# building a small statement takes longer than running it, and an answer may need hundreds.
 _TABLE = cast(sa.Table, Chunk.__table__)
 _INSERT = sa.insert(_TABLE)
 _DELETE = sa.delete(_TABLE).where(*(_TABLE.c[name] == sa.bindparam(f"old_{name}") for name in _KEY_COLUMNS))

@@ -19,11 +19,9 @@ from api.report.schemas import (
 )
 from api.report.statistics import Interval, Times
 from db.experiments.records import Run
+from db.experiments.status import CellStatus
 from db.spec.lints.base import Severity
-from db.status import Status
 
-#: A cell without a job.
-WAITING = "waiting"
 #: What is told of the end of a run: all that an evaluation measures.
 MEASURED = ("validation/", "test/", "gap/", "ema/")
 
@@ -39,7 +37,7 @@ def arm_out(evidence: Evidence, config: Mapping[str, Any], speed_up: SpeedUp) ->
         is_baseline=arm.is_baseline,
         coordinates=dict(arm.coordinates),
         config=dict(config),
-        cells=cells(runs),
+        cells=Counter(run.status for run in runs),
         reused=sum(run.is_reused for run in runs),
         final=_metrics(run.latest for run in ended),
         best=_metrics(run.best for run in ended),
@@ -53,11 +51,6 @@ def arm_out(evidence: Evidence, config: Mapping[str, Any], speed_up: SpeedUp) ->
         samples_per_second=spread(run.samples_per_second for run in ended),
         speed_up=speed_up,
     )
-
-
-def cells(runs: Sequence[Run]) -> dict[str, int]:
-    """How many runs have each status."""
-    return dict(Counter(WAITING if run.status is None else str(run.status) for run in runs))
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -138,7 +131,7 @@ def _diverged_before(runs: Sequence[Run], times: Times) -> int:
 
 def _divergence(runs: Sequence[Run]) -> Divergence:
     count = sum(map(diverged, runs))
-    ended = count + sum(run.status is Status.SUCCEEDED for run in runs)
+    ended = count + sum(run.status is CellStatus.SUCCEEDED for run in runs)
     return Divergence(count=count, ended=ended, rate=count / ended if ended else None)
 
 

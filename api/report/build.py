@@ -1,15 +1,13 @@
 """A report from an experiment's arms and runs."""
 
-from collections.abc import Sequence
-
-from api.report.arms import arm_out, cells
+from api.report.arms import arm_out
 from api.report.differences import differences
 from api.report.evidence import evidence
 from api.report.notes import notes
-from api.report.schemas import ProgressOut, Report, SelectionOut, TargetOut
+from api.report.schemas import ProvenanceOut, Report, SelectionOut, TargetOut
 from api.report.speed_up import speed_ups
-from db.experiments.records import Run, Subject
-from db.status import FINAL
+from api.schemas.experiments import ExperimentProgressOut
+from db.experiments.records import Subject
 
 
 def report(subject: Subject) -> Report:
@@ -25,7 +23,7 @@ def report(subject: Subject) -> Report:
     return Report(
         id=subject.id,
         name=subject.name,
-        status=subject.status,
+        status=subject.progress.status,
         summary=None if subject.summary is None else dict(subject.summary),
         target=None if target is None else TargetOut.model_validate(target),
         selection=SelectionOut(
@@ -33,18 +31,19 @@ def report(subject: Subject) -> Report:
             greater_is_better=selection.greater_is_better,
             selects_on_test=selection.is_on_test,
         ),
-        progress=ProgressOut(
-            cells=cells(subject.runs), share=_share(subject.runs), eta_seconds=subject.eta_seconds
-        ),
+        progress=ExperimentProgressOut.model_validate(subject.progress),
+        provenance=_provenance(subject),
         arms=arms,
         notes=notes(subject, arms),
     )
 
 
-def _share(runs: Sequence[Run]) -> float:
-    """Of all steps, those that are done or will not be made any more."""
-    longest = max((run.steps for run in runs), default=0)
-    # The length of a cell without a job is not in its run.
-    total = sum(run.steps or longest for run in runs)
-    done = sum((run.steps or longest) if run.status in FINAL else run.step for run in runs)
-    return done / total if total else 0.0
+def _provenance(subject: Subject) -> ProvenanceOut:
+    address = f"/v1/experiments/{subject.id}/report?format="
+    return ProvenanceOut(
+        seeds=sorted({run.seed for run in subject.runs}),
+        seconds=sum(run.seconds or 0.0 for run in subject.runs),
+        finished_at=subject.progress.finished_at,
+        json_address=f"{address}json",
+        csv_address=f"{address}csv",
+    )

@@ -1,13 +1,17 @@
 """What a cell of the page's table says: a rounded number, and small notes below it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from api.report.schemas import ArmOut, Comparison, IntervalOut, Spread
+from db.experiments.status import CellStatus
 from db.spec.lints.base import Severity
 
 #: Where there is no number.
 NOTHING = "–"
+#: How a number is written.
+Show = Callable[[float], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,26 +20,35 @@ class Cell:
 
     text: str = NOTHING
     notes: tuple[str, ...] = ()
+    #: Why there is no number, shown on request.
+    title: str = ""
     #: A severity where it asks for a look.
     tone: Severity | None = None
 
 
 def progress(arm: ArmOut) -> Cell:
     """How many of its cells have succeeded, and what of the others."""
-    total, done = sum(arm.cells.values()), arm.cells.get("succeeded", 0)
-    rest = tuple(f"{count} {status}" for status, count in arm.cells.items() if status != "succeeded")
+    total, done = sum(arm.cells.values()), arm.cells.get(CellStatus.SUCCEEDED, 0)
+    rest = tuple(f"{count} {status}" for status, count in arm.cells.items() if status is not CellStatus.SUCCEEDED)
     reused = (f"{arm.reused} reused",) if arm.reused else ()
     return Cell(text=f"{done} of {total}", notes=rest + reused)
 
 
-def spread(spreads: Mapping[str, Spread], name: str, *, signed: bool = False) -> Cell:
-    """A median with its interval; a gap has a sign."""
-    found = spreads.get(name)
+def spread(spreads: Mapping[str, Spread], name: str) -> Cell:
+    """The median of a metric with its interval."""
+    return _spread(spreads.get(name), partial(measured, metric=name))
+
+
+def gap(spreads: Mapping[str, Spread], measure: str) -> Cell:
+    """The median of a difference between two modes, with its interval."""
+    return _spread(spreads.get(measure), partial(change, metric=measure))
+
+
+def _spread(found: Spread | None, show: Show) -> Cell:
     if found is None:
         return Cell()
-    digits = 3 if signed else 4
     odd = (f"{found.not_finite} not finite",) if found.not_finite else ()
-    return Cell(text=number(found.median, digits, signed=signed), notes=_interval(found.ci, digits) + odd)
+    return Cell(text=show(found.median), notes=_interval(found.ci, show) + odd)
 
 
 def steps(arm: ArmOut) -> Cell:
@@ -47,13 +60,15 @@ def steps(arm: ArmOut) -> Cell:
     shown = f"{found.median:,.0f}" if found.median is not None else f"> {found.at_least or 0:,.0f}"
     lost = (f"{found.diverged} diverged",) if found.diverged else ()
     reached = (f"{found.reached} of {found.n} reached it",) if found.censored else ()
-    return Cell(text=shown, notes=_interval(found.ci, 0) + reached + lost)
+    return Cell(text=shown, notes=_interval(found.ci, partial(number, digits=0)) + reached + lost)
 
 
 def ratio(compared: Comparison) -> Cell:
     """A speed-up, or its bound, or why there is none."""
+    if compared.arm is None:
+        return _no_comparison(compared)
     if compared.ratio is not None:
-        return Cell(text=f"{number(compared.ratio, 3)}×", notes=_interval(compared.ci, 3))
+        return Cell(text=f"{number(compared.ratio, 3)}×", notes=_interval(compared.ci, partial(number, digits=3)))
     why = (compared.reason or "",)
     if compared.at_least is not None:
         return Cell(text=f"≥ {number(compared.at_least, 3)}×", notes=why)
@@ -65,7 +80,7 @@ def ratio(compared: Comparison) -> Cell:
 def rates(compared: Comparison) -> Cell:
     """The learning rates of a comparison, this side's and the baseline's, and out of how many each was chosen."""
     if compared.arm is None:
-        return Cell()
+        return _no_comparison(compared)
     return Cell(
         text=f"{compared.learning_rate:.4g} vs {compared.baseline_learning_rate:.4g}",
         notes=(f"of {compared.tried} vs {compared.baseline_tried} tried",),
@@ -74,10 +89,17 @@ def rates(compared: Comparison) -> Cell:
 
 def difference(compared: Comparison) -> Cell:
     """What is gained in the final metric."""
+    if compared.arm is None:
+        return _no_comparison(compared)
     found = compared.difference
     if found is None:
-        return Cell()
-    return Cell(text=number(found.median, 3, signed=True), notes=_interval(found.ci, 3))
+        return Cell(title="no run of one side has succeeded")
+    show = partial(change, metric=found.metric)
+    return Cell(text=show(found.median), notes=_interval(found.ci, show))
+
+
+def _no_comparison(compared: Comparison) -> Cell:
+    return Cell(title=compared.reason or "")
 
 
 def divergence(arm: ArmOut) -> Cell:
@@ -112,14 +134,34 @@ def duration(seconds: float) -> str:
     return " ".join(parts[:2]) or f"{seconds:.2g} s"
 
 
+def measured(value: float, metric: str) -> str:
+    """A value of a metric: of accuracies with as many decimals as all others have, so that they line up."""
+    return f"{value:.3f}" if _is_accuracy(metric) else number(value, 4)
+
+
+def change(value: float, metric: str) -> str:
+    """A difference of two values of a metric; of accuracies in percentage points."""
+    if _is_accuracy(metric):
+        # Adding 0 takes the sign from what is rounded to -0.
+        return f"{round(100 * value, 1) + 0.0:+.1f} pp".replace("-", "−")
+    return number(value, 3, signed=True)
+
+
+def _is_accuracy(metric: str) -> bool:
+    return metric.rpartition("/")[2] == "accuracy"
+
+
 def number(value: float, digits: int, *, signed: bool = False) -> str:
     """With so many significant digits; whole, with separators, for none."""
     shown = f"{value:{'+' if signed else ''}#.{digits}g}" if digits else f"{value:,.0f}"
     return shown.removesuffix(".").replace("-", "−")
 
 
-def _interval(interval: IntervalOut | None, digits: int) -> tuple[str, ...]:
+def _interval(interval: IntervalOut | None, show: Show) -> tuple[str, ...]:
     if interval is None:
         return ()
-    low, high = ("?" if limit is None else number(limit, digits) for limit in (interval.low, interval.high))
+    # The number above says the unit.
+    low, high = (
+        "?" if limit is None else show(limit).removesuffix(" pp") for limit in (interval.low, interval.high)
+    )
     return (f"[{low}, {high}]",)

@@ -69,10 +69,8 @@ def _columns(report: Report) -> list[Column]:
         Column(group=metric, head="final", cell=lambda arm: cells.spread(arm.final, metric)),
         Column(group="Target", head="steps to it", cell=cells.steps, needs_target=True),
         *_comparisons(),
-        Column(
-            group=gaps, head="train/eval", cell=lambda arm: cells.spread(arm.train_eval_gap, measure, signed=True)
-        ),
-        Column(group=gaps, head="precise", cell=lambda arm: cells.spread(arm.precise_gap, measure, signed=True)),
+        Column(group=gaps, head="train/eval", cell=lambda arm: cells.gap(arm.train_eval_gap, measure)),
+        Column(group=gaps, head="precise", cell=lambda arm: cells.gap(arm.precise_gap, measure)),
         Column(group=metric, head="best of a run", cell=lambda arm: cells.spread(arm.best, metric)),
         Column(group="Diagnosis", head="findings", cell=cells.findings),
         Column(group="Cost", head="time", cell=cells.time),

@@ -8,8 +8,9 @@ import numpy as np
 
 from api.report.statistics import Times
 from db.experiments.records import Arm, Run, Subject, Target
+from db.experiments.status import CellStatus
 from db.spec.selection import Selection
-from db.status import FailureCode, Status
+from db.status import FailureCode
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,9 +40,14 @@ class Evidence:
         return steps, -self.selection_median if greater_is_better else self.selection_median
 
     @property
+    def has_begun(self) -> bool:
+        """Whether any of its runs has."""
+        return any(map(has_begun, self.runs))
+
+    @property
     def succeeded(self) -> list[Run]:
         """Those of which there are final numbers."""
-        return [run for run in self.runs if run.status is Status.SUCCEEDED]
+        return [run for run in self.runs if run.status is CellStatus.SUCCEEDED]
 
 
 def evidence(subject: Subject) -> list[Evidence]:
@@ -54,7 +60,12 @@ def evidence(subject: Subject) -> list[Evidence]:
 
 def diverged(run: Run) -> bool:
     """Whether it ended because its loss was no longer finite."""
-    return run.status is Status.FAILED and run.failure is FailureCode.DIVERGED
+    return run.status is CellStatus.FAILED and run.failure is FailureCode.DIVERGED
+
+
+def has_begun(run: Run) -> bool:
+    """Whether it has trained: one that diverged has, even if that was before its first report."""
+    return run.step > 0 or diverged(run)
 
 
 def value(point: object) -> float | None:
@@ -63,7 +74,9 @@ def value(point: object) -> float | None:
 
 
 def _of(arm: Arm, runs: Sequence[Run], target: Target | None, selection: Selection) -> Evidence:
-    last = {run.seed: value(run.latest.get(selection.metric)) for run in runs if run.status is Status.SUCCEEDED}
+    last = {
+        run.seed: value(run.latest.get(selection.metric)) for run in runs if run.status is CellStatus.SUCCEEDED
+    }
     return Evidence(
         arm=arm,
         runs=runs,
@@ -74,7 +87,7 @@ def _of(arm: Arm, runs: Sequence[Run], target: Target | None, selection: Selecti
 
 
 def _times(runs: Sequence[Run], target: Target) -> Times | None:
-    begun = [run for run in runs if run.step > 0]
+    begun = [run for run in runs if has_begun(run)]
     if not begun:
         return None
     reached = [_first_as_good(run, target) for run in begun]
@@ -103,7 +116,7 @@ def _selection_median(runs: Sequence[Run], selection: Selection) -> float | None
     worst = -math.inf if selection.greater_is_better else math.inf
     finals = [worst for run in runs if diverged(run)]
     for run in runs:
-        final = value(run.latest.get(selection.metric)) if run.status is Status.SUCCEEDED else None
+        final = value(run.latest.get(selection.metric)) if run.status is CellStatus.SUCCEEDED else None
         if final is not None:
             finals.append(final if math.isfinite(final) else worst)
     if not finals:

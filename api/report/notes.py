@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from api.report.schemas import ArmOut
 from db.experiments.records import Subject
-from db.status import FINAL
 
 #: Below this a percentile interval of a median is hardly more than the range of the runs.
 FEW_SEEDS = 5
@@ -21,6 +20,7 @@ def notes(subject: Subject, arms: Sequence[ArmOut]) -> list[str]:
         *_selection(subject),
         "Train/eval gap: batch statistics less running statistics, on the same training samples at the end of a "
         "run. Precise gap: population statistics measured anew less running statistics, on the same samples.",
+        *_probes(subject),
         *_origin(subject),
     ]
 
@@ -63,10 +63,19 @@ def _selection(subject: Subject) -> list[str]:
     ]
 
 
+def _probes(subject: Subject) -> list[str]:
+    names = sorted({probe["name"] for arm in subject.arms for probe in arm.resolved.get("probes", ())})
+    if not names:
+        return []
+    read = ", ".join(f"`GET /v1/jobs/{{id}}/probes/{name}`" for name in names)
+    return [
+        f"What the probes measured is not in this report: read it with {read}. The jobs are those of the cells, "
+        f"`GET /v1/experiments/{subject.id}/cells`."
+    ]
+
+
 def _origin(subject: Subject) -> list[str]:
-    total = len(subject.runs)
-    reused = sum(run.is_reused for run in subject.runs)
-    ended = sum(run.status in FINAL for run in subject.runs)
+    total, reused, ended = subject.progress.total, subject.progress.reused, subject.progress.ended
     found = [f"{reused} of {total} cells are reused: their jobs were not made for this experiment."]
     live = [f"{ended} of {total} cells have ended: numbers will still change."]
     return (found if reused else []) + (live if ended < total else [])

@@ -1,10 +1,12 @@
 """The report as one page that needs nothing else: its script, its styles and Plotly are in it."""
 
+import re
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from api.report.cells import duration
@@ -15,12 +17,12 @@ from api.report.figures import figures
 from api.report.schemas import Report
 from db.experiments.naming import text_of
 from db.experiments.records import Subject
-from db.status import FINAL
 
 
 def to_html(report: Report, subject: Subject) -> str:
     """The page of a report of `subject`."""
-    drawn = figures(report, evidence(subject))
+    arms = evidence(subject)
+    drawn = figures(report, arms)
     return (
         _templates()
         .get_template("page.html.jinja")
@@ -28,12 +30,18 @@ def to_html(report: Report, subject: Subject) -> str:
             report=report,
             table=table(report),
             shared=shared([arm.resolved for arm in subject.arms]),
-            ended=sum(count for status, count in report.progress.cells.items() if status in FINAL),
+            arms=arms,
+            made_at=datetime.now(UTC),
             figures=drawn,
             plots={figure.id: {"data": figure.data, "layout": figure.layout} for figure in drawn},
             plotly=Markup(get_plotlyjs()) if drawn else "",
         )
     )
+
+
+def _code(text: str) -> Markup:
+    """Text in which `this` is code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 @lru_cache(maxsize=1)
@@ -45,6 +53,6 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters: dict[str, Any] = {"text": text_of, "duration": duration}
+    filters: dict[str, Any] = {"text": text_of, "duration": duration, "code": _code}
     templates.filters |= filters
     return templates

@@ -1,8 +1,11 @@
 """A report as clients see it. Every number is finite; null stands where there is none."""
 
+from datetime import datetime
 from typing import Any
 
 from api.schemas.base import Out
+from api.schemas.experiments import ExperimentProgressOut
+from db.experiments.status import CellStatus, ExperimentStatus
 from db.spec.lints.base import Severity
 
 
@@ -100,16 +103,17 @@ class Comparison(Out):
     """How many times fewer steps to the target an arm takes than the baseline: median steps, baseline / arm."""
 
     arm: int | None
-    """Number of the arm that stands for this side; null where nothing is compared."""
+    """Number of the arm that stands for this side; null where nothing is compared, and before both sides
+    have begun."""
     learning_rate: float | None
     """Its learning rate."""
-    tried: int
-    """Learning rates that this side chose from."""
+    tried: int | None
+    """Learning rates that this side chose from, of arms that have begun. Null where nothing is compared."""
     baseline: int | None
     """Number of the arm on the baseline's side."""
     baseline_learning_rate: float | None
     """Its learning rate."""
-    baseline_tried: int
+    baseline_tried: int | None
     """Learning rates that the baseline's side chose from."""
     ratio: float | None
     """Above 1: fewer steps than the baseline. Null where one of the medians is not reached."""
@@ -154,8 +158,8 @@ class ArmOut(Out):
     """What was chosen on each dimension of the experiment."""
     config: dict[str, Any]
     """By dotted path: what is not the same in all arms. A part of another name is told in words."""
-    cells: dict[str, int]
-    """Cells by status; `waiting` ones have no job."""
+    cells: dict[CellStatus, int]
+    """How many of its cells there are of each status; the others are left out."""
     reused: int
     """Cells whose job was made for another experiment, or by hand."""
     final: dict[str, Spread]
@@ -206,15 +210,19 @@ class SelectionOut(Out):
     """Whether that is test data, which are then no longer unseen: what is chosen looks better than it is."""
 
 
-class ProgressOut(Out):
-    """How far the experiment is."""
+class ProvenanceOut(Out):
+    """Where the numbers come from."""
 
-    cells: dict[str, int]
-    """Cells by status; `waiting` ones have no job."""
-    share: float
-    """Of all optimizer steps, 0 to 1; a run that has ended has none left."""
-    eta_seconds: float | None
-    """Until all cells have ended; null where nobody can say."""
+    seeds: list[int]
+    """Of all runs."""
+    seconds: float
+    """What the runs that have ended took, all together and one after another; reused ones too."""
+    finished_at: datetime | None
+    """When the last job ended, once all have; null before, when the numbers may still change."""
+    json_address: str
+    """Address of this report as JSON."""
+    csv_address: str
+    """Address of this report as CSV."""
 
 
 class Report(Out):
@@ -224,7 +232,7 @@ class Report(Out):
     """`exp_...`."""
     name: str
     """As declared."""
-    status: str
+    status: ExperimentStatus
     """Of the experiment."""
     summary: dict[str, Any] | None
     """Of a preset: its source, what was reported and what to expect."""
@@ -232,8 +240,10 @@ class Report(Out):
     """Null if none was declared: then there are no steps to it, and no speed-ups."""
     selection: SelectionOut
     """What the best was chosen by."""
-    progress: ProgressOut
+    progress: ExperimentProgressOut
     """How far it is."""
+    provenance: ProvenanceOut
+    """Where the numbers come from."""
     arms: list[ArmOut]
     """In the order of the declaration."""
     notes: list[str]

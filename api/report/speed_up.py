@@ -48,7 +48,7 @@ def _at_best_rates(subject: Subject, places: Places, family: Sequence[Evidence])
     # All learning rates of the baseline count, also those that the declaration did not call a baseline.
     theirs = places.family(baselines[0])
     if family is theirs:
-        return _nothing("of the baseline's family")
+        return _nothing("it differs from the baseline in the learning rate alone")
     return _compared(subject, family, theirs)
 
 
@@ -61,10 +61,10 @@ def _nothing(reason: str) -> Comparison:
     return Comparison(
         arm=None,
         learning_rate=None,
-        tried=0,
+        tried=None,
         baseline=None,
         baseline_learning_rate=None,
-        baseline_tried=0,
+        baseline_tried=None,
         ratio=None,
         at_least=None,
         at_most=None,
@@ -76,26 +76,27 @@ def _nothing(reason: str) -> Comparison:
 
 
 def _compared(subject: Subject, family: Sequence[Evidence], baselines: Sequence[Evidence]) -> Comparison:
-    arm, baseline = _best(subject, family), _best(subject, baselines)
+    ours, theirs = ([arm for arm in side if arm.has_begun] for side in (family, baselines))
+    if not ours or not theirs:
+        return _nothing(f"no run of {'the baseline' if ours else 'this arm'} has begun")
+    arm, baseline = _best(subject, ours), _best(subject, theirs)
     sides = {
         "arm": arm.arm.number,
         "learning_rate": arm.learning_rate,
-        "tried": len({each.learning_rate for each in family}),
+        "tried": len({each.learning_rate for each in ours}),
         "baseline": baseline.arm.number,
         "baseline_learning_rate": baseline.learning_rate,
-        "baseline_tried": len({each.learning_rate for each in baselines}),
+        "baseline_tried": len({each.learning_rate for each in theirs}),
         "difference": _difference(subject, arm, baseline),
     }
-    return _nothing("").model_copy(update=sides | _ratio(subject, arm, baseline))
+    return _nothing("").model_copy(update=sides | _ratio(arm, baseline))
 
 
-def _ratio(subject: Subject, arm: Evidence, baseline: Evidence) -> dict[str, Any]:
+def _ratio(arm: Evidence, baseline: Evidence) -> dict[str, Any]:
     """The fields of the ratio of steps, or its bound and why there is no more."""
     ours, theirs = arm.times, baseline.times
-    if subject.target is None:
-        return {"reason": "no target was declared"}
     if ours is None or theirs is None:
-        return {"reason": f"no run of {'this arm' if ours is None else 'the baseline'} has begun"}
+        return {"reason": "no target was declared"}
     above, below = theirs.median(), ours.median()
     if below == 0:
         return {"reason": "the target is reached before the first step"}

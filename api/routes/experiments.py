@@ -19,7 +19,12 @@ from db.experiments.status import CellStatus
 
 ExperimentId = Annotated[str, Path(description="`exp_...`")]
 Cursor = Annotated[str | None, Query(max_length=100, description="`next_cursor` of the page before.")]
-REPEATED: dict[int | str, dict[str, Any]] = {200: {"description": "Asked for before."}}
+REPEATED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "There was nothing to do.", "model": ExperimentOut}
+}
+REPORT: dict[int | str, dict[str, Any]] = {
+    200: {"model": Report, "content": {"text/csv": {}, "text/html": {}}, "description": "In the form asked for."}
+}
 FOUND: dict[int | str, dict[str, Any]] = {
     200: {"description": "It was there already; what it lacked was added.", "model": ExperimentOut}
 }
@@ -68,7 +73,7 @@ def list_cells(
         return CellPage(metric=selection.metric, data=data, next_cursor=next_cursor)
 
 
-@router.get("/{experiment_id}/report", response_class=Response, responses={200: {"model": Report}})
+@router.get("/{experiment_id}/report", response_class=Response, responses=REPORT)
 def read_report(
     experiment_id: ExperimentId,
     service: ServiceDep,

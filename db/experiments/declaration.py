@@ -80,6 +80,7 @@ class Declaration(Part):
     baseline: Pattern | None = None
     """The arms that the others are compared with: those of which all that this names is so."""
     target: TargetValue | None = None
+    """What runs should reach; the report has the steps that it takes them, and speed-ups only with it."""
     max_parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
     """Jobs that are queued or running at a time; null for as many as the service finds useful."""
     priority: Annotated[int, Field(strict=True, ge=-MOST_PRIORITY, le=MOST_PRIORITY)] = 0

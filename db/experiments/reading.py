@@ -91,18 +91,16 @@ def _cells(experiment: Experiment, state: Any) -> Select[Any]:
 
 def subject(session: Session, experiment: Experiment) -> Subject:
     """The experiment as its report sees it."""
-    arms, found = _arms(session, experiment), progress(session, experiment)
     selected = selection(session, experiment)
     return Subject(
         id=experiment.id,
         name=experiment.name,
-        status=found.status.value,
+        progress=progress(session, experiment),
         summary=_summary(experiment),
-        arms=arms,
+        arms=_arms(session, experiment),
         runs=_runs(session, experiment, [selected.metric]),
         target=_target(experiment),
         selection=selected,
-        eta_seconds=found.eta_seconds,
     )
 
 
@@ -163,7 +161,7 @@ def _runs(session: Session, experiment: Experiment, names: Sequence[str]) -> lis
     jobs = select(Job.id).join(Cell, Cell.job_id == Job.id).where(Cell.experiment_id == experiment.id)
     series, findings = evaluations(session, jobs, names), _findings(session, jobs)
     columns = (
-        Job.status,
+        cell_status().label("state"),
         Job.failure_code,
         Job.step,
         Job.steps,
@@ -185,7 +183,7 @@ def _runs(session: Session, experiment: Experiment, names: Sequence[str]) -> lis
             cell_id=row.Cell.cell_id,
             seed=row.Cell.seed,
             job=row.Cell.job_id,
-            status=row.status if row.Cell.launched_at is not None else None,
+            status=CellStatus(row.state),
             failure=row.failure_code,
             is_reused=row.Cell.is_reused,
             step=row.step or 0,

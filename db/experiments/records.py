@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from db.experiments.progress import Progress
+from db.experiments.status import CellStatus
 from db.frames import Floats
 from db.spec.selection import Selection
-from db.status import FailureCode, Status
+from db.status import FailureCode
 
 #: Of a metric: the steps at which it was measured, and its values.
 Series = tuple[Sequence[int], Floats]
@@ -49,9 +51,9 @@ class Run:
     arm: int
     cell_id: str
     seed: int
-    #: None of a cell that still waits, or whose job was deleted.
+    #: None of a cell that has not begun, or whose job was deleted.
     job: str | None = None
-    status: Status | None = None
+    status: CellStatus = CellStatus.WAITING
     failure: FailureCode | None = None
     #: The job was made for another experiment, or by hand.
     is_reused: bool = False
@@ -75,7 +77,7 @@ class Subject:
 
     id: str
     name: str
-    status: str
+    progress: Progress
     #: Why it is done and what to expect, of a preset.
     summary: Mapping[str, Any] | None
     arms: Sequence[Arm]
@@ -83,5 +85,3 @@ class Subject:
     target: Target | None
     #: By which the best is chosen where there is no target; the target's own metric where there is one.
     selection: Selection
-    #: Until all cells have ended, in seconds; None where nobody can say.
-    eta_seconds: float | None

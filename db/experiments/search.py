@@ -74,6 +74,7 @@ class Search(Part):
     """
 
     name: Literal["optuna"]
+    """The library that chooses."""
     trials: Annotated[int, Field(strict=True, ge=1, le=10_000)]
     """Settings that are tried in each arm, each with every seed."""
     space: Annotated[dict[Path, Values], Field(min_length=1, max_length=16)]

@@ -84,14 +84,14 @@ IOFFE2015_LEARNING_RATE = Preset(
     "74.8 %; BN-x5-Sigmoid 69.8 %. Inception at 5 times the rate diverges. So batch normalization alone is 2.3 "
     "times as fast; the 14 times of BN-x5 are batch normalization with a higher rate and a changed recipe.",
     expected="A narrow Inception (an eighth of the channels), 120 steps, three seeds, 500 test images: the "
-    "beginning of training only, of which the order of arms may be read and not the numbers. The accuracy that Inception "
-    "has at the end (a little over 20 %) takes batch normalization alone about half the steps; 5 times the rate "
-    "with the changed recipe is no sooner there, and ends highest. At 5 times the rate the plain network stays at "
-    "10 %. The sigmoid network trains. 30 times the rate trains, and is too much for so short a job. The single "
-    "changes of the recipe need far longer trainings to show anything. An arm has one norm, so `Inception` has "
-    "local response normalization in the places of batch normalization (the paper's has it near the input only), "
-    "and every arm with batch normalization is without it. Fewer photometric distortions and shuffling within "
-    "shards, the paper's two other changes, are not offered.",
+    "beginning of training only, of which the order of arms may be read and not the numbers. The accuracy that "
+    "Inception has at the end (a little over 20 %) takes batch normalization alone about half the steps; 5 "
+    "times the rate with the changed recipe is no sooner there, and ends highest. At 5 times the rate the "
+    "plain network stays at 10 %. The sigmoid network trains. 30 times the rate trains, and is too much for "
+    "so short a job. The single changes of the recipe need far longer trainings to show anything. An arm has "
+    "one norm, so `Inception` has local response normalization in the places of batch normalization (the "
+    "paper's has it near the input only), and every arm with batch normalization is without it. Fewer "
+    "photometric distortions and shuffling within shards, the paper's two other changes, are not offered.",
     scales={
         "smoke": _declaration(DIGITS, width=0.125, steps=10, every=5, seeds=1, target=0.2),
         "quick": _declaration(

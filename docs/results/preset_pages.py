@@ -1,9 +1,12 @@
 """The page of a preset: a table made of its report, between what people wrote."""
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 from db.experiments.naming import text_of
+from db.presets.table import PRESETS
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 
@@ -14,6 +17,19 @@ def write_page(name: str, found: dict[str, Any], page: Path) -> None:
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n{_generated(name, found)}\n{END}{after}")
+
+
+def write_overview(folder: Path, page: Path) -> None:
+    """Put a row for each preset between the marks of the page of all of them."""
+    rows = ["| preset | cells | minutes of jobs | in short |", "|---|---|---|---|"]
+    for name in PRESETS:
+        found = json.loads((folder / f"{name}.json").read_text())
+        (short,) = re.findall(r"^\*In short:\* (.*)$", (folder / f"{name}.md").read_text(), flags=re.MULTILINE)
+        minutes = f"{_minutes(found['report']):.1f}"
+        rows.append(f"| [{name}]({folder.name}/{name}.md) | {len(found['cells'])} | {minutes} | {short} |")
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text("\n".join([f"{before}{BEGIN}", *rows, f"{END}{after}"]))
 
 
 def _generated(name: str, found: dict[str, Any]) -> str:
@@ -64,7 +80,7 @@ def _columns_told(report: dict[str, Any]) -> list[str]:
 def _tried(report: dict[str, Any]) -> int:
     """Learning rates of a side."""
     best = [arm["speed_up"]["best_lr"] for arm in report["arms"]]
-    return max((max(each["tried"], each["baseline_tried"]) for each in best), default=0)
+    return max((max(each["tried"] or 0, each["baseline_tried"] or 0) for each in best), default=0)
 
 
 def _best_head(report: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 from preset_claims import CLAIMS
-from preset_pages import write_page
+from preset_pages import write_overview, write_page
 
 FOLDER = Path(__file__).with_name("presets")
 #: Points of a drawn series, and jobs of one request.
@@ -151,6 +151,7 @@ def main() -> None:
         found = json.loads((FOLDER / f"{name}.json").read_text())
         draw(name, found, FOLDER / f"{name}.png")
         write_page(name, found, FOLDER / f"{name}.md")
+    write_overview(FOLDER, FOLDER.with_suffix(".md"))
 
 
 if __name__ == "__main__":

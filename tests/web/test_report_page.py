@@ -1,11 +1,12 @@
 """The page of a report, in a real browser."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from api.report import report, to_html
-from db.status import Status
+from db.experiments.status import CellStatus, ExperimentStatus
 from tests.api.report.support import BATCH, NONE, make_arm, make_run, make_subject, sweep
 from tests.conftest import missing
 
@@ -92,6 +93,27 @@ def test_the_legend_switches_an_arm_on(wide_and_narrow):
     wide.page.locator("#plot-curves .scatterlayer .trace").nth(before + 1).wait_for(state="attached")
 
 
+def test_no_row_is_hidden_and_a_shadow_says_that_there_is_more(wide_and_narrow):
+    for visit in wide_and_narrow:
+        box = visit.page.locator(".wide")
+        # But for the bar to scroll with.
+        assert box.evaluate("e => e.scrollHeight - e.clientHeight") <= 1
+        assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+        assert "gradient" in box.evaluate("e => getComputedStyle(e).backgroundImage")
+
+
+def test_a_printed_table_needs_no_scrolling(wide_and_narrow):
+    page = wide_and_narrow[0].page
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1040, "height": 720})
+    try:
+        assert page.locator(".wide").evaluate("e => getComputedStyle(e).overflowX") == "visible"
+        assert page.evaluate("document.querySelector('table').getBoundingClientRect().right") <= 1040
+    finally:
+        page.emulate_media(media="screen")
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+
 def test_colours_are_those_of_the_scheme(wide_and_narrow):
     inks = [
         v.page.locator("#plot-final .xtitle").evaluate("e => getComputedStyle(e).fill") for v in wide_and_narrow
@@ -114,11 +136,35 @@ def test_names_are_shown_as_they_are_written(browser, tmp_path):
 
 
 def test_a_live_experiment_shows_its_progress():
-    runs = [make_run(0, 0, status=Status.RUNNING, step=500), make_run(0, 1, status=None, step=0, latest={})]
-    subject = make_subject([make_arm(0, {})], runs, status="running", eta_seconds=3700.0)
+    runs = [
+        make_run(0, 0, status=CellStatus.RUNNING, step=500),
+        make_run(0, 1, status=CellStatus.WAITING, step=0, latest={}),
+    ]
+    progress = {"status": ExperimentStatus.RUNNING, "share": 0.25, "eta_seconds": 3700.0}
+    subject = make_subject([make_arm(0, {})], runs, progress=progress)
     page = to_html(report(subject), subject)
     assert "25.0 % of all steps" in page
     assert "About 1 h 1 min left" in page
+
+
+def test_the_page_says_where_it_comes_from():
+    subject = make_subject([make_arm(0, {})], [make_run(0, 3, seconds=90.0), make_run(0, 5)])
+    page = to_html(report(subject), subject)
+    assert re.search(r"made <time[^>]*>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC</time>", page)
+    assert "seeds 3, 5" in page
+    assert "took 1 min 30 s" in page
+    assert 'href="/v1/experiments/exp_1/report?format=csv"' in page
+    assert "<code>job_0_5</code>" in page
+
+
+def test_words_are_said_once_and_code_is_code():
+    summary = {"name": "a-preset", "expected": "`full` <takes> hours"}
+    arms = [make_arm(0, {"norm": NONE}, is_baseline=True), make_arm(1, {"norm": BATCH})]
+    subject = make_subject(arms, [make_run(0, 0), make_run(1, 0)], summary=summary)
+    page = to_html(report(subject), subject)
+    assert "<code>full</code> &lt;takes&gt; hours" in page
+    assert "a-preset" not in page
+    assert 'title="this is the baseline">–</td>' in page
 
 
 def test_an_experiment_without_runs_has_a_page_without_plots():

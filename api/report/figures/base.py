@@ -8,6 +8,8 @@ Json = dict[str, Any]
 
 #: Of a figure, in pixels.
 HEIGHT = 440
+#: Characters of an arm's name.
+NAME = 44
 
 
 @dataclass(frozen=True, kw_only=True)

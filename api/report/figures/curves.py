@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from api.report.evidence import Evidence
-from api.report.figures.base import Figure, Json, label, layout, rounded
+from api.report.figures.base import NAME, Figure, Json, label, layout, rounded
 from api.report.figures.styles import SHOWN, Look
 from api.report.schemas import Report, TargetOut
 from db.experiments.records import Series
@@ -51,14 +51,14 @@ def curve(series: Sequence[Series], max_points: int) -> Curve | None:
 
 
 def curves(report: Report, arms: Sequence[Evidence], looks: Mapping[int, Look]) -> Figure | None:
-    """The selection metric of all arms; None before the first evaluation."""
+    """The selection metric of all arms; None before a run has had two evaluations."""
     metric = report.selection.metric
     points = min(LINE_POINTS, max(100, FIGURE_POINTS // max(1, len(arms))))
     lines = [
         (arm, curve([run.series[metric] for run in arm.runs if metric in run.series], points)) for arm in arms
     ]
     drawn = [(arm, line) for arm, line in lines if line is not None]
-    if not drawn:
+    if all(len(line.steps) < 2 for _, line in drawn):
         return None
     caption = (
         "Lines are medians over seeds, bands go from the least to the greatest, of the runs still in training."
@@ -93,7 +93,7 @@ def _traces(arm: Evidence, line: Curve, look: Look) -> list[Json]:
     median = {
         "x": line.steps,
         "y": line.median,
-        "name": label(arm.arm.name, 44),
+        "name": label(arm.arm.name, NAME),
         "mode": "lines" if len(line.steps) > 1 else "markers",
         "line": look.line,
         "marker": {"color": look.colour, "symbol": look.symbol},

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 
 from api.report.evidence import Evidence, value
-from api.report.figures.base import Figure, Json, label, layout, rounded
+from api.report.figures.base import NAME, Figure, Json, label, layout, rounded
 from api.report.figures.styles import Look
 from api.report.schemas import Report
 from db.experiments.records import Run
@@ -57,7 +57,7 @@ def _dots(
         for trace in _row(place, arm.arm.name, values, looks[arm.arm.number])
     ]
     plot = layout(title, "", height=AROUND + ROW * len(drawn), showlegend=False)
-    names = [label(arm.arm.name, 26) for arm, _ in drawn]
+    names = [label(arm.arm.name, NAME) for arm, _ in drawn]
     # The first arm on top.
     ticks = {"tickvals": list(range(len(drawn))), "ticktext": names, "range": [len(drawn) - 0.5, -0.5]}
     plot["yaxis"] |= ticks | {"tickfont": {"size": 11}}

@@ -1,13 +1,14 @@
 """The final metric against the learning rate, for each family of arms that differ in nothing else."""
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
 import numpy as np
 
 from api.report.evidence import Evidence
-from api.report.figures.base import Figure, Json, label, layout
-from api.report.figures.styles import BASELINE, COLOURS, DASHES, SHOWN, SYMBOLS
+from api.report.figures.base import NAME, Figure, Json, label, layout
+from api.report.figures.styles import SHOWN, Look, look
 from api.report.places import families, without_learning_rate
 from api.report.schemas import ArmOut, Report
 
@@ -33,8 +34,8 @@ def by_learning_rate(report: Report, arms: Sequence[Evidence]) -> Figure | None:
     floor = _below([final for finals in known for final in finals.values()])
     data = [
         trace
-        for place, family in enumerate(several)
-        for trace in _traces(place, family, [outs[arm.arm.number] for arm in family], floor)
+        for place, (family, drawn) in enumerate(zip(several, _looks(several), strict=True))
+        for trace in _traces(place, drawn, family, [outs[arm.arm.number] for arm in family], floor)
     ]
     plot = layout("learning rate", metric, height=500)
     rates = sorted({arm.learning_rate for family in several for arm in family})
@@ -48,12 +49,23 @@ def _below(values: Sequence[float]) -> float:
     return low - 0.06 * (high - low or abs(high) or 1.0)
 
 
-def _traces(place: int, family: Sequence[Evidence], outs: Sequence[ArmOut], floor: float) -> list[Json]:
+def _looks(several: Sequence[Sequence[Evidence]]) -> list[Look]:
+    """Of each family: grey where an arm of it is a baseline."""
+    ranks: Counter[bool] = Counter()
+    found = []
+    for place, family in enumerate(several):
+        is_baseline = any(arm.arm.is_baseline for arm in family)
+        found.append(look(ranks[is_baseline], is_baseline=is_baseline, is_shown=place < SHOWN))
+        ranks[is_baseline] += 1
+    return found
+
+
+def _traces(
+    place: int, drawn: Look, family: Sequence[Evidence], outs: Sequence[ArmOut], floor: float
+) -> list[Json]:
     """A line through the arms that have finals, and crosses where runs diverged."""
-    turn, colour = divmod(place, len(COLOURS))
-    ink = BASELINE if any(out.is_baseline for out in outs) else COLOURS[colour]
     name = without_learning_rate(family[0])
-    common = {"legendgroup": str(place), "visible": True if place < SHOWN else "legendonly"}
+    common = {"legendgroup": str(place), "visible": True if drawn.is_shown else "legendonly"}
     solid = [(arm.learning_rate, list(arm.finals.values())) for arm in family if arm.finals]
     medians = [float(np.median(finals)) for _, finals in solid]
     line = {
@@ -66,10 +78,10 @@ def _traces(place: int, family: Sequence[Evidence], outs: Sequence[ArmOut], floo
             "arrayminus": [median - min(finals) for median, (_, finals) in zip(medians, solid, strict=True)],
             "thickness": 1.5,
         },
-        "name": label(name, 44),
+        "name": label(name, NAME),
         "mode": "lines+markers",
-        "line": {"color": ink, "dash": DASHES[turn % len(DASHES)]},
-        "marker": {"color": ink, "symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8},
+        "line": drawn.line,
+        "marker": {"color": drawn.colour, "symbol": drawn.symbol, "size": 8},
         "hovertemplate": f"{escape(name)}<br>learning rate %{{x}}: %{{y:.4g}}<extra></extra>",
     }
     lost = [
@@ -79,7 +91,7 @@ def _traces(place: int, family: Sequence[Evidence], outs: Sequence[ArmOut], floo
         "x": [rate for rate, _ in lost],
         "y": [floor] * len(lost),
         "mode": "markers",
-        "marker": {"color": ink, "symbol": "x", "size": 9},
+        "marker": {"color": drawn.colour, "symbol": "x", "size": 9},
         "text": [f"{divergence.count} of {divergence.ended} diverged" for _, divergence in lost],
         "hovertemplate": f"{escape(name)}<br>learning rate %{{x}}: %{{text}}<extra></extra>",
         "showlegend": False,

@@ -1,16 +1,19 @@
 """Experiments of made-up runs."""
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from db.experiments.naming import name_of
+from db.experiments.progress import Progress
 from db.experiments.records import Arm, Run, Subject, Target
+from db.experiments.status import CellStatus, ExperimentStatus
 from db.spec.job import JobSpec
 from db.spec.selection import Selection
-from db.status import FailureCode, Status
+from db.status import FailureCode
 from tests.db.support import spec_values
 
 METRIC = "test/accuracy"
@@ -52,7 +55,7 @@ def make_run(arm: int, seed: int, reached: int | None = None, final: float | str
     steps = np.arange(100, step + 1, 100)
     values = np.where(steps >= (reached or np.inf), 0.95, 0.5) + 0.001 * seed
     latest = {METRIC: {"value": final, "step": step}} | more.pop("latest", {})
-    values_of = {"step": step, "steps": STEPS, "status": Status.SUCCEEDED, "job": f"job_{arm}_{seed}"} | more
+    values_of = {"step": step, "steps": STEPS, "status": CellStatus.SUCCEEDED, "job": f"job_{arm}_{seed}"} | more
     return Run(
         arm=arm,
         cell_id=f"{arm}-{seed}",
@@ -65,7 +68,7 @@ def make_run(arm: int, seed: int, reached: int | None = None, final: float | str
 
 
 def diverged_run(arm: int, seed: int, step: int = 300) -> Run:
-    return make_run(arm, seed, step=step, final="NaN", status=Status.FAILED, failure=FailureCode.DIVERGED)
+    return make_run(arm, seed, step=step, final="NaN", status=CellStatus.FAILED, failure=FailureCode.DIVERGED)
 
 
 def make_subject(
@@ -74,14 +77,26 @@ def make_subject(
     return Subject(
         id="exp_1",
         name=more.get("name", "norms by learning rate"),
-        status=more.get("status", "finished"),
+        progress=make_progress(runs, **more.get("progress", {})),
         summary=more.get("summary"),
         arms=arms,
         runs=runs,
         target=target,
         selection=more.get("selection", Selection(metric=METRIC, greater_is_better=True)),
-        eta_seconds=more.get("eta_seconds"),
     )
+
+
+def make_progress(runs: Sequence[Run], **more: Any) -> Progress:
+    values = {
+        "status": ExperimentStatus.COMPLETED,
+        "cells": Counter(run.status for run in runs),
+        "total": len(runs),
+        "reused": sum(run.is_reused for run in runs),
+        "share": 1.0,
+        "eta_seconds": None,
+        "finished_at": None,
+    }
+    return Progress(**values | more)
 
 
 def sweep(rates: Sequence[float], seeds: int = 3, evaluations: int = 50, **more: Any) -> Subject:

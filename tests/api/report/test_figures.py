@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from api.report import report
-from api.report.cells import duration, number
+from api.report.cells import change, duration, measured, number
 from api.report.columns import table
 from api.report.evidence import evidence
 from api.report.figures import figures
@@ -48,10 +48,42 @@ def test_of_many_arms_the_best_and_a_baseline_are_shown():
     assert f"{SHOWN} of 60" in found.caption
 
 
-def test_shown_arms_look_different():
-    lines = [trace for trace in drawn(sweep((0.1, 0.5, 1.0, 3.0)))["curves"].data if trace.get("name")]
-    shown = [tuple(trace["line"].items()) for trace in lines if trace["visible"] is True]
-    assert len(set(shown)) == len(shown)
+@pytest.mark.parametrize("baselines", [0, 1, 12, 40])
+def test_shown_arms_look_different(baselines):
+    arms = [make_arm(n, {"norm": NONE, "batch_size": n + 1}, n < baselines) for n in range(40)]
+    runs = [make_run(n, 0, 100 + 20 * (n * 7 % 40)) for n in range(40)]
+    lines = [trace for trace in drawn(make_subject(arms, runs))["curves"].data if trace.get("name")]
+    shown = [trace for trace in lines if trace["visible"] is True]
+    assert len(shown) >= SHOWN
+    assert len({tuple(trace["line"].items()) for trace in shown}) == len(shown)
+    assert len({tuple(trace["marker"].items()) for trace in shown}) == len(shown)
+
+
+@pytest.mark.parametrize("baselines", [0, 5, 12])
+def test_shown_families_look_different(baselines):
+    points = [(size, lr) for size in range(1, 13) for lr in (0.1, 0.5)]
+    arms = [
+        make_arm(n, {"batch_size": size, "optimizer.lr": lr}, size <= baselines)
+        for n, (size, lr) in enumerate(points)
+    ]
+    found = drawn(make_subject(arms, [make_run(n, 0) for n in range(24)]))["rates"].data
+    assert len({(line["line"]["color"], line["line"]["dash"]) for line in found}) == 12
+
+
+def test_single_evaluations_are_no_curve():
+    alone = {METRIC: ([1000], np.array([0.9]))}
+    arms = [make_arm(0, {"norm": NONE}), make_arm(1, {"norm": BATCH})]
+    runs = [make_run(n, 0, series=alone) for n in range(2)]
+    assert list(drawn(make_subject(arms, runs))) == ["final"]
+    runs[1] = make_run(1, 0, series={METRIC: ([500, 1000], np.array([0.8, 0.9]))})
+    assert "curves" in drawn(make_subject(arms, runs))
+
+
+def test_names_beside_the_dots_are_not_cut_too_soon():
+    names = [f"ResNet-20 with batch norm, weight decay {n:.2f}" for n in range(2)]
+    arms = [make_arm(n, {"batch_size": n + 1}, name=name) for n, name in enumerate(names)]
+    found = drawn(make_subject(arms, [make_run(n, 0) for n in range(2)]))["final"]
+    assert found.layout["yaxis"]["ticktext"] == names
 
 
 def test_diverged_runs_are_marked_below_all_others():
@@ -86,7 +118,7 @@ def test_the_table_says_which_speed_up_is_which():
     assert cells["Each at its best learning rate", "rates"].text == "0.1 vs 0.5"
     assert cells["Target", "steps to it"].text == "> 1,000"
     assert cells["Target", "steps to it"].notes == ("0 of 3 reached it",)
-    assert cells[METRIC, "final"].text == "0.9500"
+    assert cells[METRIC, "final"].text == "0.950"
 
 
 POINTS = [(NONE, 0.1), (NONE, 0.5), (BATCH, 0.1)]
@@ -96,6 +128,23 @@ def test_without_a_target_the_table_has_no_speed_ups():
     made = table(report(make_subject([make_arm(0, {})], [make_run(0, 0)], target=None)))
     assert "speed-up" not in made.heads
     assert len(made.heads) == sum(width for _, width in made.groups) == len(made.rows[0].cells)
+
+
+def test_accuracies_line_up_and_their_differences_are_points():
+    assert [measured(v, METRIC) for v in (0.94249, 1.0)] == ["0.942", "1.000"]
+    assert measured(0.30022, "test/loss") == "0.3002"
+    assert [change(v, METRIC) for v in (0.0314, -0.02, -0.0001)] == ["+3.1 pp", "−2.0 pp", "+0.0 pp"]
+    assert change(-0.5, "test/loss") == "−0.500"
+
+
+def test_why_a_baseline_has_no_speed_up_takes_no_place():
+    arms = [make_arm(n, {"norm": norm}, norm is NONE) for n, norm in enumerate((NONE, BATCH))]
+    made = table(report(make_subject(arms, [make_run(n, seed, 300) for n in range(2) for seed in range(3)])))
+    gained = made.rows[1].cells[made.heads.index("final, difference")]
+    assert (gained.text, gained.notes) == ("+0.0 pp", ("[+0.0, +0.0]",))
+    cells = [cell for cell, head in zip(made.rows[0].cells, made.heads, strict=True) if head == "speed-up"]
+    assert [(cell.text, cell.notes) for cell in cells] == [("–", ()), ("–", ())]
+    assert cells[0].title == "this is the baseline"
 
 
 def test_numbers_and_times_are_short():

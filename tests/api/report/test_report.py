@@ -1,13 +1,15 @@
 """What a report says of made-up runs."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
 from api.report import report
 from db.experiments.records import Target
+from db.experiments.status import CellStatus, ExperimentStatus
 from db.spec.selection import Selection
-from db.status import FailureCode, Status
+from db.status import FailureCode
 from tests.api.report.support import BATCH, METRIC, NONE, diverged_run, make_arm, make_run, make_subject
 
 
@@ -42,13 +44,13 @@ def test_a_diverged_run_never_reaches_the_target():
 
 
 def test_a_run_that_reached_the_target_and_diverged_then_has_reached_it():
-    run = make_run(0, 0, 300, "NaN", step=600, status=Status.FAILED, failure=FailureCode.DIVERGED)
+    run = make_run(0, 0, 300, "NaN", step=600, status=CellStatus.FAILED, failure=FailureCode.DIVERGED)
     found = one_arm(run).steps_to_target
     assert (found.median, found.reached, found.diverged) == (300, 1, 0)
 
 
 def test_runs_that_are_still_training_are_censored_where_they_are():
-    live = [make_run(0, seed, None, step=200, status=Status.RUNNING) for seed in (1, 2)]
+    live = [make_run(0, seed, None, step=200, status=CellStatus.RUNNING) for seed in (1, 2)]
     found = one_arm(make_run(0, 0, 800), *live).steps_to_target
     # Product limit: of the two that left at 200 nothing is known, the one that stayed needed 800.
     assert (found.median, found.censored, found.diverged) == (800, 2, 0)
@@ -84,26 +86,55 @@ def test_findings_are_counted_by_run_the_worst_first():
 
 
 def test_before_anything_has_run():
-    made = report(make_subject([make_arm(0, {})], [make_run(0, 0, status=None, step=0, steps=0, latest={})]))
+    made = report(
+        make_subject([make_arm(0, {})], [make_run(0, 0, status=CellStatus.WAITING, step=0, steps=0, latest={})])
+    )
     arm = made.arms[0]
     assert (arm.steps_to_target, arm.final, arm.divergence.rate, arm.cells) == (None, {}, None, {"waiting": 1})
-    assert made.progress.share == 0
 
 
 def test_an_experiment_without_arms_has_a_report():
     made = report(make_subject([], []))
-    assert (made.arms, made.progress.share) == ([], 0)
+    assert (made.arms, made.provenance.seeds) == ([], [])
 
 
-def test_progress_counts_an_ended_run_as_all_of_its_steps():
-    runs = [
-        diverged_run(0, 0, step=100),
-        make_run(0, 1, step=500, status=Status.RUNNING),
-        make_run(0, 2, step=0, steps=0, status=None),
-    ]
-    progress = report(make_subject([make_arm(0, {})], runs, eta_seconds=60.0)).progress
-    assert progress.cells == {"failed": 1, "running": 1, "waiting": 1}
-    assert (progress.share, progress.eta_seconds) == (0.5, 60)
+def test_progress_is_that_of_the_experiment():
+    runs = [diverged_run(0, 0, step=100), make_run(0, 1, step=500, status=CellStatus.RUNNING)]
+    told = {"status": ExperimentStatus.RUNNING, "share": 0.5, "eta_seconds": 60.0, "total": 5}
+    made = report(make_subject([make_arm(0, {})], runs, progress=told))
+    progress = made.progress
+    assert progress.cells == {"failed": 1, "running": 1}
+    assert (progress.share, progress.eta_seconds, progress.ended, progress.total) == (0.5, 60, 1, 5)
+    assert made.status == "running"
+
+
+def test_a_cell_whose_job_was_deleted_has_ended():
+    runs = [make_run(0, 0), make_run(0, 1, step=0, steps=0, job=None, status=CellStatus.DELETED, latest={})]
+    made = report(make_subject([make_arm(0, {})], runs))
+    assert made.arms[0].cells == {"succeeded": 1, "deleted": 1}
+    assert made.progress.ended == 2
+    assert "numbers will still change" not in " ".join(made.notes)
+
+
+def test_a_run_that_diverged_before_its_first_report_has_begun():
+    found = one_arm(make_run(0, 0, 300), diverged_run(0, 1, step=0), diverged_run(0, 2, step=0)).steps_to_target
+    assert (found.n, found.diverged, found.median, found.at_least) == (3, 2, None, 1000)
+
+
+def test_provenance_says_where_the_numbers_come_from():
+    runs = [make_run(0, 4, seconds=10.0), make_run(0, 1, seconds=2.5), diverged_run(0, 2)]
+    ended = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    found = report(make_subject([make_arm(0, {})], runs, progress={"finished_at": ended})).provenance
+    assert (found.seeds, found.seconds, found.finished_at) == ([1, 2, 4], 12.5, ended)
+    assert found.json_address == "/v1/experiments/exp_1/report?format=json"
+    assert found.csv_address == "/v1/experiments/exp_1/report?format=csv"
+
+
+def test_a_note_says_where_the_probes_are():
+    probes = {"probes": [{"name": "landscape", "every": 100}]}
+    told = " ".join(report(make_subject([make_arm(0, {}, spec=probes)], [])).notes)
+    assert "`GET /v1/jobs/{id}/probes/landscape`" in told
+    assert "probes" not in " ".join(report(make_subject([make_arm(0, {})], [])).notes)
 
 
 def test_the_settings_of_an_arm_are_what_is_not_the_same_in_all():
@@ -130,7 +161,7 @@ def test_selection_on_test_data_is_said():
 
 
 def test_notes_say_what_may_mislead():
-    runs = [make_run(0, 0, is_reused=True), make_run(0, 1, status=Status.RUNNING)]
+    runs = [make_run(0, 0, is_reused=True), make_run(0, 1, status=CellStatus.RUNNING)]
     told = " ".join(report(make_subject([make_arm(0, {})], runs)).notes)
     assert "1 of 2 cells are reused" in told
     assert "1 of 2 cells have ended" in told

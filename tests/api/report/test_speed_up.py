@@ -3,7 +3,7 @@
 import pytest
 
 from api.report import report
-from db.status import Status
+from db.experiments.status import CellStatus
 from tests.api.report.support import BATCH, METRIC, NONE, diverged_run, make_arm, make_run, make_subject
 
 LAYER = {"name": "layer"}
@@ -150,6 +150,17 @@ def test_without_a_baseline_nothing_is_compared():
 
 def test_a_side_that_has_not_begun_is_said():
     arms = [make_arm(0, {"norm": NONE}, is_baseline=True), make_arm(1, {"norm": BATCH})]
-    waiting = make_run(0, 0, step=0, status=Status.QUEUED)
+    waiting = make_run(0, 0, step=0, status=CellStatus.QUEUED)
     found = report(make_subject(arms, [waiting, make_run(1, 0, 100)])).arms[1].speed_up.equal_lr
     assert "no run of the baseline has begun" in found.reason
+    assert (found.arm, found.tried, found.baseline_tried, found.learning_rate) == (None, None, None, None)
+
+
+def test_learning_rates_are_tried_once_a_run_has_begun():
+    arms = [make_arm(n, {"norm": norm, "optimizer.lr": lr}, norm is NONE) for n, (norm, lr) in enumerate(GRID)]
+    waiting = [make_run(n, 0, step=0, status=CellStatus.WAITING, latest={}) for n in range(4)]
+    before = report(make_subject(arms, waiting)).arms[2].speed_up.best_lr
+    assert (before.tried, before.baseline_tried, before.baseline_learning_rate) == (None, None, None)
+    runs = [waiting[0], make_run(1, 0, 800), make_run(2, 0, 400), diverged_run(3, 0, step=0)]
+    live = report(make_subject(arms, runs)).arms[2].speed_up.best_lr
+    assert (live.tried, live.baseline_tried, live.ratio) == (2, 1, 2)

@@ -4,7 +4,7 @@ import csv
 import io
 
 from api.report import report, to_csv
-from db.status import Status
+from db.experiments.status import CellStatus
 from tests.api.report.support import BATCH, METRIC, NONE, make_arm, make_run, make_subject
 
 
@@ -27,7 +27,7 @@ def test_one_row_for_each_arm_with_flat_columns():
 
 def test_columns_of_one_field_stay_together():
     arms = [make_arm(0, {"norm": NONE}), make_arm(1, {"norm": BATCH})]
-    waiting = make_run(0, 0, step=0, status=Status.QUEUED)
+    waiting = make_run(0, 0, step=0, status=CellStatus.QUEUED)
     columns = list(table(make_subject(arms, [waiting, make_run(1, 0, 300)]))[0])
     fields = [name.partition(".")[0] for name in columns]
     assert len(set(fields)) == sum(a != b for a, b in zip(fields, [None, *fields], strict=False))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from db import events, lease
 from db.chunks import METRICS, ChunkWriter, write
@@ -14,7 +14,7 @@ from db.experiments.status import CellStatus
 from db.frames import Frame
 from db.metrics import MetricsQuery, read
 from db.tables import Job
-from tests.db.experiments.support import DIVERGED, cells_of, launched, post, run_next
+from tests.db.experiments.support import DIVERGED, cells_of, launched, post, run_all, run_next
 from tests.db.support import claim, new_job
 
 
@@ -80,9 +80,21 @@ def test_a_subject_has_all_arms_and_runs(database):
     assert (first.job, first.status, first.latest) == (hold.job_id, "succeeded", latest)
     assert (first.findings, first.steps) == ([("init_residue", "bad")], 1000)
     assert (second.status, second.failure) == ("failed", "diverged")
-    assert (third.job, third.status) == (None, None)
+    assert (third.job, third.status) == (None, CellStatus.WAITING)
+    assert subject.progress.cells == {"succeeded": 1, "failed": 1, "waiting": 6}
     assert len(subject.runs) == 8
     assert subject.summary is None
+
+
+def test_a_deleted_job_is_not_waited_for(database):
+    made = post(database).experiment.id
+    run_all(database, made)
+    with database.write() as session:
+        session.execute(delete(Job).where(Job.id == cells_of(database, made)[0].job_id))
+    with database.read() as session:
+        subject = reading.subject(session, commands.get(session, made))
+    assert (subject.runs[0].job, subject.runs[0].status) == (None, CellStatus.DELETED)
+    assert (subject.progress.ended, subject.progress.status) == (8, "completed")
 
 
 def test_the_selection_follows_the_target_or_the_jobs(database):
