@@ -30,6 +30,8 @@ def _over_layers(probe: dict[str, Any], name: str, of: Callable[[Sequence[float]
     return [] if None in layers else [of(each) for each in zip(*layers, strict=True)]
 
 
+#: Presets whose other pictures say more.
+WITHOUT_CURVES = {"initialization", "santurkar2018-landscape", "balestriero2022-geometry"}
 #: Of presets with probes: title, and what each measurement of a run comes to.
 PROBES: dict[str, tuple[str, str, Callable[[dict[str, Any]], list[float]]]] = {
     "santurkar2018-landscape": (
@@ -52,8 +54,6 @@ PROBES: dict[str, tuple[str, str, Callable[[dict[str, Any]], list[float]]]] = {
 }
 #: What the lines of the right picture do not tell apart: it follows from what they are drawn against.
 FOLLOWS = {"batch_size", "steps", "optimizer.lr", "evaluate.every", "arm"}
-#: Arms from which on the legend has two columns, twice.
-MOST_NAMED = 14
 
 Arm = dict[str, Any]
 
@@ -62,16 +62,15 @@ def draw(name: str, found: dict[str, Any], path: Path) -> None:
     """Write the picture of one preset: curves where there are some, and what the metric depends on."""
     plt.switch_backend("agg")
     panels: list[Callable[[Axes], None]] = []
-    if max(len(series.get("step", [])) for series in found["series"].values()) > 2 and not (
-        name in AGAINST and name in PROBES
-    ):
+    has_curves = max(len(series.get("step", [])) for series in found["series"].values()) > 2
+    if has_curves and name not in WITHOUT_CURVES:
         panels.append(lambda axes: _curves(axes, found))
     if against := AGAINST.get(name):
         panels.append(lambda axes: _dependence(axes, found, *against))
     if probe := PROBES.get(name):
         panels.append(lambda axes: _probed(axes, found, *probe))
     panels = panels or [lambda axes: _finals(axes, found)]
-    size = (11 if len(panels) > 1 else 8, 4.4)
+    size = (13 if len(panels) > 1 else 8.5, 4.4)
     _, axes = plt.subplots(1, len(panels), figsize=size, dpi=130, squeeze=False, layout="constrained")
     for panel, each in zip(panels, axes[0], strict=True):
         panel(each)
@@ -99,7 +98,7 @@ def _curves(axes: Axes, found: dict[str, Any]) -> None:
     if target := report["target"]:
         axes.axhline(target["value"], color="0.4", linewidth=0.8, linestyle=":")
     _finish(axes, metric, "Steps")
-    axes.legend(frameon=False, fontsize=7, loc="best", ncols=2 if len(arms) > MOST_NAMED // 2 else 1)
+    _name(axes)
 
 
 def _series_of(found: dict[str, Any], number: int) -> tuple[Any, Any] | None:
@@ -138,7 +137,7 @@ def _dependence(axes: Axes, found: dict[str, Any], path: str, what: str) -> None
     target = report["target"]
     y = f"{metric}, at the end" if what == "final" else f"steps to {target['metric']} {target['value']:g}"
     _finish(axes, y, path, sorted({x for points in families.values() for x, _ in points}))
-    axes.legend(frameon=False, fontsize=7, loc="best")
+    _name(axes)
 
 
 def _told(arm: Arm, metric: str, what: str) -> tuple[float, float, float] | None:
@@ -166,7 +165,7 @@ def _probed(
     _finish(axes, title, "Steps")
     if title.startswith(("range", "jitter")):
         axes.set_yscale("log")
-    axes.legend(frameon=False, fontsize=7, loc="best")
+    _name(axes)
 
 
 def _succeeded(found: dict[str, Any], job: str) -> bool:
@@ -191,14 +190,9 @@ def _family(arm: Arm, path: str) -> str:
     named = str(arm["coordinates"].get("arm", "")).partition(",")[0]
     others = [named] if named and not named.startswith("batch") else []
     for key, value in arm["config"].items():
-        first = key.partition(".")[0]
-        if (
-            key != path
-            and key not in FOLLOWS
-            and first not in ("architecture", "dataset", "evaluate")
-            and value is not None
-        ):
-            others.append(str(value))
+        is_told = key == path or key in FOLLOWS or key.startswith(("architecture", "dataset", "evaluate"))
+        if not is_told and value is not None:
+            others.append(str(value).partition(" (")[0])
     if path != "architecture.init.std" and "architecture.init.std" in arm["config"]:
         others.append(f"std {arm['config']['architecture.init.std']}")
     return ", ".join(dict.fromkeys(others)) or "all"
@@ -211,6 +205,11 @@ def _styles() -> Sequence[tuple[str, str]]:
 def _short(arm: Arm) -> str:
     name = str(arm["name"]).removeprefix("norm ")
     return name if len(name) < 46 else f"{name[:44]}..."
+
+
+def _name(axes: Axes) -> None:
+    """The legend, beside the lines and not over them."""
+    axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.02))
 
 
 def _finish(axes: Axes, y: str, x: str, ticks: Sequence[float] = ()) -> None:
