@@ -254,10 +254,10 @@ def test_deleting_a_job_deletes_what_it_left_and_nothing_else(database):
     assert job_of(database, waiting).status == "queued"
 
 
-#: Tables of the service itself.
-SERVICE = ("idempotency_keys", "installation", "workers")
+#: Tables of the service itself, and those of experiments, whose cells outlive their jobs.
+OTHERS = ("idempotency_keys", "installation", "workers", "experiments", "experiment_arms", "studies", "cells")
 
 
 def of_jobs(database) -> dict[str, Any]:
     """The rows of tables that belong to jobs."""
-    return {name: rows for name, rows in contents(database).items() if name not in SERVICE}
+    return {name: rows for name, rows in contents(database).items() if name not in OTHERS}

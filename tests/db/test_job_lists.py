@@ -196,7 +196,14 @@ def make_experiment(database, jobs: list[str | None]) -> str:
     ]
     rows.append(
         ExperimentArm(
-            experiment_id=made, number=0, arm_id="a" * 64, name="all", coordinates={}, spec={}, resolved={}
+            experiment_id=made,
+            number=0,
+            arm_id="a" * 64,
+            name="all",
+            coordinates={},
+            spec={},
+            resolved={},
+            estimated_seconds=1.0,
         )
     )
     for number, job_id in enumerate(jobs):

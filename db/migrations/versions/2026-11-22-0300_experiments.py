@@ -71,7 +71,7 @@ def _create_arms() -> None:
         sa.Column("coordinates", JSON, nullable=False),
         sa.Column("spec", JSON, nullable=False),
         sa.Column("resolved", JSON, nullable=False),
-        sa.Column("estimated_seconds", sa.Float(), nullable=False),
+        sa.Column("estimated_seconds", sa.Double(), nullable=False),
         sa.Column("study", sa.Integer(), nullable=True),
         sa.Column("trial", sa.Integer(), nullable=True),
         sa.Column("parameters", JSON, nullable=True),

@@ -34,8 +34,6 @@ NAMES = [
 SCALES = ["smoke", "quick", "full"]
 #: Data that come with the service.
 BUNDLED = {"digits", "gaussian_linear"}
-#: Inception costs too much for more than one seed in minutes.
-ONE_SEED = {"ioffe2015-learning-rate"}
 
 each_preset = pytest.mark.parametrize("name", NAMES)
 each_scale = pytest.mark.parametrize("scale", SCALES)
@@ -107,5 +105,5 @@ def test_smoke_needs_no_data_but_what_comes_with_the_service(name):
 
 @each_preset
 def test_quick_and_full_are_repeated(name):
-    assert len(declaration(name, "quick").seeds) == (1 if name in ONE_SEED else 3)
+    assert len(declaration(name, "quick").seeds) == 3
     assert len(declaration(name, "full").seeds) == 5
