@@ -18,7 +18,7 @@ from tests.services import wait_for
 pytestmark = pytest.mark.faults
 
 #: Cells, and kills, of the short and the long form.
-SHORT, LONG = (12, 3), (120, 20)
+SHORT, LONG = (12, 2), (120, 20)
 NORMS = ("none", "batch", "layer")
 RATES = (0.003, 0.01)
 
