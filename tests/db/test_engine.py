@@ -104,13 +104,17 @@ def test_foreign_keys_and_the_write_ahead_log_are_on(tmp_path):
 
 
 def test_a_transaction_of_a_process_that_stands_still_gives_its_rows_back(postgres_schemas, monkeypatch):
-    monkeypatch.setattr("db.engine.POSTGRES_IDLE_TIMEOUT", 0.2)
     database = postgres_schemas()
     migrate.upgrade(database)
     job_id = new_job(database, name="before")
+    monkeypatch.setattr("db.engine.POSTGRES_IDLE_TIMEOUT", 0.2)
+    impatient = Database(database.url.render_as_string(hide_password=False))
+    with impatient.read() as session:  # its connection is made, with this patience, and goes to the pool
+        assert names(session) == ["before"]
+    monkeypatch.undo()
 
     def late() -> None:
-        with database.write() as asleep:
+        with impatient.write() as asleep:
             asleep.execute(sa.update(Job).values(name="late"))
             with database.write() as other:  # waits for the row
                 other.execute(sa.update(Job).values(name="other"))
@@ -118,6 +122,7 @@ def test_a_transaction_of_a_process_that_stands_still_gives_its_rows_back(postgr
 
     with pytest.raises(AWAY):
         late()
+    impatient.dispose()
     assert job_of(database, job_id).name == "other"
 
 
