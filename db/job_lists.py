@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
-from db.errors import InvalidCursor, NotFound
-from db.experiments.tables import Cell, Experiment
+from db.errors import InvalidCursor
+from db.experiments import commands as experiments
+from db.experiments.tables import Cell
 from db.ids import is_id
 from db.json_values import number_in, text_in
 from db.status import Status
@@ -111,7 +112,7 @@ def page(
         NotFound: there is no such experiment.
     """
     if where.experiment is not None:
-        _check_experiment(session, where.experiment)
+        experiments.get(session, where.experiment)
     value = order.metric.of_job() if order.metric else sa.null()
     query = select(Job, value).where(*where.conditions()).order_by(*_keys(order)).limit(limit + 1)
     if cursor is not None:
@@ -122,11 +123,6 @@ def page(
         return jobs, None
     # The value as the database reads it: SQLite rounds some numbers otherwise than Python does.
     return jobs, _encode(order, rows[limit - 1][1], jobs[-1].id)
-
-
-def _check_experiment(session: Session, experiment_id: str) -> None:
-    if not is_id("exp", experiment_id) or session.get(Experiment, experiment_id) is None:
-        raise NotFound("experiment", experiment_id)
 
 
 def _keys(order: Order) -> tuple[ColumnElement[Any], ...]:
