@@ -1,9 +1,8 @@
 """A job's files as clients see them."""
 
-from datetime import datetime
 from typing import Any, Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from db.status import ArtifactSource, ArtifactStatus, FailureCode
 from db.tables import Artifact
 
@@ -52,9 +51,9 @@ class ArtifactOut(Out):
     """Of work after the job: what came of it, metrics before and after. Null until it is ready."""
     failure: ArtifactFailure | None
     """Why it could not be made; null unless it is `failed`."""
-    created_at: datetime
+    created_at: Timestamp
     """When it was asked for or saved."""
-    finished_at: datetime | None
+    finished_at: Timestamp | None
     """Of work after the job: when it was made or given up. Null until then, and for a file of the training."""
 
 

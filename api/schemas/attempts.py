@@ -1,9 +1,8 @@
 """A job's attempts as clients see them."""
 
-from datetime import datetime
 from typing import Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from db.tables import Attempt
 
 
@@ -16,11 +15,11 @@ class AttemptOut(Out):
     """Name of the worker, as `/v1/workers` has it."""
     start_step: int | None
     """Optimizer steps that were done when it began; null until it has read the checkpoint that it goes on from."""
-    started_at: datetime
+    started_at: Timestamp
     """When the worker claimed the job."""
-    first_step_at: datetime | None
+    first_step_at: Timestamp | None
     """When its first step was done; null if it has not come so far."""
-    finished_at: datetime | None
+    finished_at: Timestamp | None
     """When it ended; null while it goes on."""
     outcome: str | None
     """The reason of the change of status that ended it, `completed` say; null while it goes on."""

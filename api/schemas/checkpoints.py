@@ -1,9 +1,8 @@
 """A job's saved states as clients see them."""
 
-from datetime import datetime
 from typing import Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from db.checkpoints import by_score
 from db.tables import Checkpoint
 
@@ -30,9 +29,9 @@ class CheckpointOut(Out):
     """False for one of an older version: it has a model, but no attempt and no fork goes on from it."""
     is_best: bool = False
     """Whether it is the one that `best` names: of the greatest score, the older of equals."""
-    created_at: datetime
+    created_at: Timestamp
     """When it was committed."""
-    damaged_at: datetime | None
+    damaged_at: Timestamp | None
     """When a file of it was found not to be what was written; it is not used any more. Null for a whole one."""
 
 

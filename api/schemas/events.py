@@ -1,9 +1,8 @@
 """A job's timeline as clients see it."""
 
-from datetime import datetime
 from typing import Any, Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from db.events import EventType
 from db.tables import Event
 
@@ -17,7 +16,7 @@ class EventOut(Out):
     """What happened; docs/jobs.md lists the types."""
     attempt: int
     """The attempt that it happened in, or that was the last by then; 0 before the first."""
-    at: datetime
+    at: Timestamp
     """When, by the clock of the database."""
     data: dict[str, Any]
     """What is told with this type of line."""

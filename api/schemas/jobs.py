@@ -5,7 +5,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from api.schemas.queue import PlaceOut
 from db.queue import Place, eta_seconds
 from db.status import FailureCode, Status, is_retryable
@@ -109,11 +109,11 @@ class JobOut(Out):
     """From the submission to the first claim, in seconds; null before."""
     first_step_seconds: float | None
     """From the submission to the end of the first optimizer step, in seconds; null before."""
-    created_at: datetime
+    created_at: Timestamp
     """When it was submitted."""
-    started_at: datetime | None
+    started_at: Timestamp | None
     """When it was claimed for the first time; null before."""
-    finished_at: datetime | None
+    finished_at: Timestamp | None
     """When it ended; null before, and again once it is retried."""
 
     @classmethod

@@ -1,9 +1,8 @@
 """Logs as clients see them."""
 
-from datetime import datetime
 from typing import Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from db.attempt_logs import LogPage
 from db.status import LogStream
 
@@ -17,7 +16,7 @@ class LogLineOut(Out):
     """Number of the line within the attempt, from 1."""
     stream: LogStream
     """Where it was written to; Python warnings have a stream of their own."""
-    at: datetime
+    at: Timestamp
     """When it was read from the process, by the clock of the worker."""
     text: str
     """Without the line end; a long line is cut."""

@@ -1,9 +1,8 @@
 """The queue and the workers, as clients see them."""
 
-from datetime import datetime
 from typing import Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from db.queue import Counts, Place, QueuedJob
 from db.workers import WorkerState
 
@@ -37,7 +36,7 @@ class QueuedJobOut(Out):
     """Name of its network."""
     dataset: str
     """Name of its data set."""
-    queued_at: datetime
+    queued_at: Timestamp
     """Since when it may be claimed; lies ahead while the job waits before another try."""
     estimated_start_seconds: float | None
     """Seconds until it may start, if nothing comes and nothing goes wrong; null where nobody can say."""
@@ -91,9 +90,9 @@ class WorkerOut(Out):
     """Jobs that it holds now."""
     device: str | None
     """What jobs with device `auto` run on; null until it has found out."""
-    started_at: datetime
+    started_at: Timestamp
     """When it came."""
-    seen_at: datetime
+    seen_at: Timestamp
     """When it was heard of last."""
 
 

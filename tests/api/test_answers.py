@@ -2,11 +2,13 @@
 
 import re
 import shutil
+from datetime import datetime, timedelta, timezone
 from typing import get_args
 
 import pytest
 
 from api.routes.catalog import part_name
+from api.schemas.base import Out, Timestamp
 from db.spec.job import JobSpec
 from db.spec.schedulers.union import Scheduler
 from db.tables import Job
@@ -44,6 +46,19 @@ def test_the_resolved_spec_is_a_spec_of_the_same_hash(http):
     again = http.post("/v1/jobs", json={**job["resolved"], "name": "b"}).json()
     assert again["resolved"] == {**job["resolved"], "name": "b"}
     assert again["spec_hash"] == job["spec_hash"]
+
+
+def test_timestamps_sort_as_texts_also_at_a_whole_second():
+    class Answer(Out):
+        at: Timestamp
+
+    whole = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+    texts = [
+        Answer(at=whole + timedelta(milliseconds=each)).model_dump(mode="json")["at"] for each in (-1, 0, 448)
+    ]
+    assert texts == sorted(texts)
+    assert texts[1] == "2026-01-02T02:04:05.000000Z"
+    assert Answer.model_json_schema(mode="serialization")["properties"]["at"]["format"] == "date-time"
 
 
 def test_pages_hold_every_job_once(http):

@@ -49,3 +49,4 @@ def without_data_and_patience(tmp_path_factory):
 def client(service):
     with service.client() as http:
         yield Client(http)
+        Client(http).cancel_all()
