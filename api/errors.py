@@ -80,7 +80,7 @@ def _refused(error: NormlabError) -> ProblemError:
             wrong = FieldError(pointer=f"?{error.parameter}", code=error.code, message=str(error))
             return ProblemError(422, error.code, "The query is not valid", str(error), errors=[wrong])
         case TransitionRefused():
-            detail = f"{error} It can while it is {', '.join(error.allowed)}."
+            detail = f"{error} It can in these states: {', '.join(error.allowed)}."
             return ProblemError(409, error.code, "Not possible now", detail, allowed=error.allowed)
         case FileMissing() | FileDamaged():
             log.error("File %s of the store: %s.", error.key, error.code)

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from db import costs, queue
 from db.experiments.arms import expand
 from db.experiments.declaration import Declaration
+from db.presets.records import EXPECTED_SCALE
 from db.presets.table import PRESETS
 from db.spec.job import JobSpec
 
@@ -23,6 +24,7 @@ def entries(session: Session) -> list[dict[str, Any]]:
             "source": preset.source,
             "reported": preset.reported,
             "expected": preset.expected,
+            "expected_scale": EXPECTED_SCALE,
             "scales": {
                 scale: declared | {"estimated_seconds": round(declared["cpu_seconds"] * slowness / slots, 1)}
                 for scale in preset.scales

@@ -23,6 +23,8 @@ LIMITS = {
     "maxLength": "at most {} characters",
     "minItems": "at least {} items",
     "maxItems": "at most {} items",
+    "minProperties": "at least {} fields",
+    "maxProperties": "at most {} fields",
     "pattern": "text that matches {}",
 }
 
@@ -72,7 +74,7 @@ def _body_error(error: Mapping[str, Any], location: Sequence[Any], schema: Schem
             code=error["type"],
             message=error["msg"],
             allowed=allowed,
-            suggestion=near,
+            suggestion=context.get("suggestion") or near,
         )
     walk = _Walk(schema)
     for part in location:
@@ -94,7 +96,7 @@ def _body_error(error: Mapping[str, Any], location: Sequence[Any], schema: Schem
     return FieldError(
         pointer=walk.pointer,
         code=error["type"],
-        message=MESSAGES.get(error["type"], error["msg"]),
+        message=MESSAGES[error["type"]].format(**context) if error["type"] in MESSAGES else error["msg"],
         allowed=allowed,
         suggestion=suggest(given, allowed) if isinstance(allowed, list) else None,
     )
@@ -108,6 +110,8 @@ MESSAGES = {
     "union_tag_not_found": "A name is required here.",
     "model_attributes_type": "An object is required here.",
     "model_type": "An object is required here.",
+    "too_long": "At most {max_length} are taken here.",
+    "too_short": "At least {min_length} are needed here.",
 }
 
 

@@ -36,7 +36,8 @@ class TransitionRefused(NormlabError):
     code = "transition_refused"
 
     def __init__(self, command: str, status: str, allowed: list[str], noun: str = "A job") -> None:
-        super().__init__(f"{noun} that is {status} cannot {command}.")
+        verb = "has" if status in ("succeeded", "failed") else "is"
+        super().__init__(f"{noun} that {verb} {status} cannot {command}.")
         self.allowed = allowed
 
 

@@ -7,9 +7,11 @@ import sys
 
 import pytest
 
+from api.schemas.experiments import CellOut
 from db.events import EventType
 from db.experiments.arms import expand
 from db.experiments.declaration import Declaration
+from db.experiments.status import CellStatus
 from db.presets.table import PRESETS
 from db.status import REPEATS, TRANSITIONS, FailureCode, Status, is_retryable
 from docs import catalog
@@ -89,9 +91,9 @@ def test_what_the_results_claim_is_in_the_numbers_that_they_keep():
     assert {line.split()[2].rstrip(":") for line in lines} >= set("ABCDFHIJKNO")
 
 
-def rows(heading):
-    """The cells of the table in a section of docs/jobs.md."""
-    text = (ROOT / "docs" / "jobs.md").read_text(encoding="utf-8")
+def rows(heading, page="jobs.md"):
+    """The cells of the tables in a section of a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     (section,) = re.findall(rf"^## {heading}$(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for line in section.splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -105,3 +107,8 @@ def test_the_life_of_a_job_is_described_whole():
     words = {True: "yes", False: "no"}
     failures = [[f"`{code}`", words[code not in REPEATS], words[is_retryable(code)]] for code in FailureCode]
     assert [[code, again, retryable] for code, _, again, retryable, _ in rows("Failures")] == failures
+
+
+def test_cells_are_described_whole():
+    named = [name for row in rows("Reading cells", "experiments.md") for name in re.findall(r"`(\w+)`", row[0])]
+    assert named == [*CellOut.model_fields, *CellStatus]

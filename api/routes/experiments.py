@@ -12,6 +12,7 @@ from api.report.schemas import Report
 from api.schemas.experiments import CellOut, CellPage, ExperimentOut, ExperimentPage
 from api.strict import StrictRoute
 from db.experiments import commands, reading
+from db.experiments.cells import check_arm
 from db.experiments.commands import Command
 from db.experiments.declaration import Declaration
 from db.experiments.progress import progress
@@ -67,6 +68,8 @@ def list_cells(
     """Its cells, each with its status and its job."""
     with service.database.read() as session:
         experiment = commands.get(session, experiment_id)
+        if arm is not None:
+            check_arm(session, experiment_id, arm)
         selection = reading.selection(session, experiment)
         lines, next_cursor = reading.cells(session, experiment, status, arm, limit, cursor)
         data = [CellOut.of(line, selection) for line in lines]

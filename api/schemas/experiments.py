@@ -1,18 +1,18 @@
 """Experiments as clients see them."""
 
-from datetime import datetime
 from typing import Any, Self
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from db.experiments.progress import Progress
 from db.experiments.reading import CellLine
 from db.experiments.status import CellStatus, ExperimentStatus
 from db.experiments.tables import Experiment
 from db.spec.selection import Selection
+from db.status import FailureCode
 
 
 class CountsOut(Out):
-    """Cells of the declaration as it was last posted."""
+    """Cells of the declaration: of its arms and axes as they were last posted, with all of its seeds."""
 
     declared: int
     """Of the whole product of arms, axes and seeds (and trials of a search)."""
@@ -49,19 +49,23 @@ class ExperimentOut(Out):
     status: ExperimentStatus
     """`running` while cells wait, are queued or run; `completed` once every cell has ended, in whichever way."""
     declaration: dict[str, Any]
-    """As it was last posted, with its defaults; that of a preset with all that the preset says."""
+    """As it was last posted, with all that a preset says and its defaults. What that left out is as it was before,
+    and `seeds` and the trials of a search are all that were ever asked for."""
     counts: CountsOut
     """What became of the declared cells."""
     progress: ExperimentProgressOut
     """How far it is."""
-    created_at: datetime
+    created_at: Timestamp
     """When it was first posted."""
-    finished_at: datetime | None
-    """When the last job ended, once all have; null before."""
+    finished_at: Timestamp | None
+    """When the last job ended, or a reused one was taken, once all have; null before."""
     created: bool | None = None
     """In the answer to a submission: false if the experiment was there already."""
     added: int | None = None
     """In the answer to a submission: the cells that it lacked, and those of cancelled and deleted jobs."""
+    retried: int | None = None
+    """In the answer to `retry-failed`: the cells that had ended and are run again. 0 with 202 where others, that
+    waited, go on; 0 with 200 where there was nothing to do."""
 
     @classmethod
     def of(cls, experiment: Experiment, found: Progress) -> Self:
@@ -110,6 +114,10 @@ class CellOut(Out):
     """Of the job."""
     trial: int | None
     """Of a search: the number of the trial that chose the arm, from 0."""
+    failure: FailureCode | None
+    """Why its job failed, `diverged` say; null unless it has. The job has the message and a hint."""
+    reason: str | None
+    """Why its job is in this status, as its own `reason`; null where it has no job."""
     refusal: str | None
     """Why no job could be made of it."""
     value: Any
@@ -130,6 +138,8 @@ class CellOut(Out):
             coordinates=line.arm.coordinates,
             seed=line.cell.seed,
             trial=line.arm.trial,
+            failure=line.job.failure_code if line.job is not None else None,
+            reason=line.job.reason if line.job is not None else None,
             refusal=line.cell.refusal,
             value=latest.get(selection.metric, {}).get("value"),
         )

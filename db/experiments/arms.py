@@ -69,6 +69,20 @@ class Expansion:
     excluded: int
     equal: int
 
+    def with_cells_of_arm(self, count: int) -> "Expansion":
+        """The same arms, each with another number of cells."""
+
+        def scaled(cells: int) -> int:
+            return cells // self.cells_of_arm * count
+
+        return replace(
+            self,
+            cells_of_arm=count,
+            declared=scaled(self.declared),
+            excluded=scaled(self.excluded),
+            equal=scaled(self.equal),
+        )
+
 
 class Refused(Exception):
     """A declaration that is valid by itself and makes no sense as a whole."""
@@ -99,14 +113,14 @@ def expand(declaration: Declaration, check: Callable[[JobSpec], None] = lambda _
         Refused: there are more than `MOST_CELLS`, or none; no arm is the baseline; a run does not give the target.
         InvalidArms: some are no valid spec.
     """
-    seeds = len(declaration.seeds) * (declaration.search.trials if declaration.search else 1)
+    seeds = cells_of_arm(len(declaration.seeds), declaration.search.trials if declaration.search else None)
     declared = seeds * max(1, len(declaration.arms)) * math.prod(map(len, declaration.axes.values()))
     if declared > MOST_SETTINGS * seeds:
-        raise _too_many(declared)
+        raise _too_many(declaration, declared)
     excluding = _Exclusion(declaration)
     kept = [each for each in settings(declaration) if not excluding.fits_setting(each)]
     if len(kept) * seeds > MOST_CELLS:
-        raise _too_many(len(kept) * seeds)
+        raise _too_many(declaration, len(kept) * seeds)
     made = [arm for arm in _valid(declaration, kept, check) if not excluding.fits_arm(arm)]
     excluding.check()
     arms = tuple({arm.arm_id: arm for arm in reversed(made)}.values())[::-1]
@@ -122,9 +136,22 @@ def expand(declaration: Declaration, check: Callable[[JobSpec], None] = lambda _
     )
 
 
-def _too_many(count: int) -> Refused:
-    message = f"This declares {count} cells, and one experiment has at most {MOST_CELLS}."
-    return Refused("too_many_cells", "/axes", message, f"at most {MOST_CELLS} cells")
+def cells_of_arm(seeds: int, trials: int | None) -> int:
+    """Cells of one declared arm; each of the trials of a search is run with every seed."""
+    return seeds * (trials or 1)
+
+
+def _too_many(declaration: Declaration, count: int) -> Refused:
+    """The refusal, at what makes the most of them."""
+    factors = {f"/axes/{path}": len(values) for path, values in declaration.axes.items()}
+    factors |= {"/arms": len(declaration.arms), "/seeds": len(declaration.seeds)}
+    if declaration.search is not None:
+        factors["/search/trials"] = declaration.search.trials
+    product = " x ".join(f"{factor} of {place}" for place, factor in factors.items() if factor > 1)
+    less = ", less what is excluded" if declaration.exclude else ""
+    message = f"This declares {count} cells ({product}{less}), and one experiment has at most {MOST_CELLS}."
+    largest = max(factors, key=lambda place: factors[place])
+    return Refused("too_many_cells", largest, message, f"at most {MOST_CELLS} cells")
 
 
 def _check_baseline(declaration: Declaration, arms: tuple[DeclaredArm, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from db.errors import NormlabError
+from db.errors import NormlabError, NotFound
 from db.experiments.arms import DeclaredArm, cell_id_of
 from db.experiments.declaration import MOST_CELLS
 from db.experiments.paths import ARM
@@ -36,6 +36,16 @@ class ArmTaken(NormlabError):
             f"The experiment has an arm {name!r} that sets something else. Give this one another name, or the "
             "runs of both would be told as those of one."
         )
+
+
+def check_arm(session: Session, experiment_id: str, number: int) -> None:
+    """The experiment has an arm of that number.
+
+    Raises:
+        NotFound: it has none.
+    """
+    if session.get(ExperimentArm, (experiment_id, number)) is None:
+        raise NotFound("arm", str(number))
 
 
 @dataclass(frozen=True, kw_only=True)

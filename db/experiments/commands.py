@@ -35,6 +35,8 @@ class Asked:
     is_new: bool = True
     #: Jobs that are queued by it.
     queued: Sequence[str] = ()
+    #: Cells that had ended and wait again, or are queued already; none of a command that does not ask for it.
+    retried: int | None = None
 
 
 #: Takes an experiment whose row is kept.
@@ -116,7 +118,7 @@ def retry_failed(session: Session, experiment: Experiment) -> Asked:
     is_revived = revive(session, experiment)
     found = ask_again(session, experiment, Job.failure_code.in_(RETRYABLE_FAILURES))
     queued = launch(session, experiment)
-    return Asked(is_new=bool(found) or is_revived, queued=queued)
+    return Asked(is_new=bool(found) or is_revived, queued=queued, retried=found)
 
 
 def ask_again(session: Session, experiment: Experiment, also: ColumnElement[bool] = NO_OTHERS) -> int:

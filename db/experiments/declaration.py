@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Self, get_args
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, StringConstraints, model_validator
 
 from db.experiments.paths import ARM, Path, check_path
 from db.experiments.search import Search
@@ -25,8 +25,12 @@ Pattern = Annotated[dict[Path, Any], Field(min_length=1, max_length=16)]
 
 #: What a preset says of itself; its seeds and target may be replaced.
 OF_PRESET = frozenset({"base", "arms", "axes", "exclude", "baseline", "search"})
+#: Without these nothing can be run, so null is as good as left out.
+NEEDED = frozenset({"scale", "seeds"})
 SCALES: tuple[Scale, ...] = get_args(Scale)
 DEFAULT_SCALE: Scale = "quick"
+#: Measures that are shares.
+SHARES = frozenset({"accuracy"})
 
 
 class NamedArm(Part):
@@ -49,7 +53,18 @@ class TargetValue(Part):
     @property
     def greater_is_better(self) -> bool:
         """Whether the metric is to rise to the value."""
-        return self.metric.rpartition("/")[2] in GREATER_IS_BETTER
+        return self._measure in GREATER_IS_BETTER
+
+    @property
+    def _measure(self) -> str:
+        return self.metric.rpartition("/")[2]
+
+    @model_validator(mode="after")
+    def _check_value(self) -> Self:
+        if self._measure in SHARES and not 0 <= self.value <= 1:
+            message = "An accuracy is a share: 0.95 stands for 95 %."
+            raise spec_error("not_a_share", "/target/value", message, allowed="number, from 0 to 1")
+        return self
 
 
 class Declaration(Part):
@@ -90,10 +105,15 @@ class Declaration(Part):
     search: Search | None = None
     """Of values between limits, in each arm by itself; null for the declared ones alone."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _complete(cls, given: Any) -> Any:
-        return _with_seeds(_with_preset(given)) if isinstance(given, dict) else given
+    def _complete(cls, given: Any, make: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, dict):
+            return make(given)
+        made = make(_with_seeds(_with_preset(given)))
+        # What a preset says, the client left out: it changes nothing in an experiment that is there.
+        made.model_fields_set.intersection_update(given)
+        return made
 
     @model_validator(mode="after")
     def _check_scale(self) -> Self:
@@ -156,7 +176,11 @@ def _with_preset(given: dict[str, Any]) -> dict[str, Any]:
                 "GET /v1/catalog/presets has, with your changes and without preset and scale."
             )
             raise spec_error("set_by_preset", f"/{part}", message)
-    own = {key: value for key, value in given.items() if key not in OF_PRESET and value is not None}
+    own = {
+        key: value
+        for key, value in given.items()
+        if key not in OF_PRESET and not (value is None and key in NEEDED)
+    }
     return {"scale": DEFAULT_SCALE, **values, **own}
 
 
@@ -166,6 +190,11 @@ def _with_seeds(given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_SEEDS:
         return {**given, "seeds": list(range(seeds))}
     if not isinstance(seeds, (list, tuple)):
-        message = "Seeds are a list of whole numbers, or how many there are: 3 stands for [0, 1, 2]."
+        is_too_large = type(seeds) is int and seeds > MOST_SEEDS
+        message = (
+            f"An experiment has at most {MOST_SEEDS} seeds."
+            if is_too_large
+            else "Seeds are a list of whole numbers, or how many there are: 3 stands for [0, 1, 2]."
+        )
         raise spec_error("no_seeds", "/seeds", message, allowed=f"a list, or a number from 1 to {MOST_SEEDS}")
     return given

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
+from db.experiments.fields import beside, is_field, nearest
 from db.spec.errors import spec_error
 from db.spec.job import JobSpec
 
@@ -92,7 +93,9 @@ def check_path(pointer: str, path: str) -> None:
         instead = NOT_VARIED[first]
         message = f"Give {instead} beside base, not here: an experiment sets the {first} of its jobs itself."
         raise spec_error("not_varied", f"{pointer}/{path}", message, allowed=[f"/{instead}"])
-    fields = sorted(set(JobSpec.model_fields) - NOT_VARIED.keys())
-    if first not in fields:
+    if not is_field(path):
+        near = [field for field in nearest(path) if field not in NOT_VARIED][:3]
+        allowed = [field for field in beside(path) if field not in NOT_VARIED]
         message = "A job spec has no such field."
-        raise spec_error("unknown_path", f"{pointer}/{path}", message, allowed=fields, given=first)
+        suggestion = f"Did you mean {' or '.join(map(repr, near))}?" if near else None
+        raise spec_error("unknown_path", f"{pointer}/{path}", message, allowed=allowed, suggestion=suggestion)

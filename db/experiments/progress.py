@@ -30,7 +30,7 @@ class Progress:
     share: float
     #: Until all have ended, at the pace of those that have; none where nobody can say, and once all have.
     eta_seconds: float | None
-    #: Of the last job, once all have ended.
+    #: When the last job ended, or a reused one was taken, once all have ended.
     finished_at: datetime | None
 
     @property
@@ -183,5 +183,7 @@ def _slowness(ended: Sequence[_Group]) -> float | None:
 
 
 def _last_end(session: Session, experiment: Experiment) -> datetime | None:
-    query = select(func.max(Job.finished_at)).join(Cell, Cell.job_id == Job.id)
-    return session.scalar(query.where(Cell.experiment_id == experiment.id))
+    # A job that is reused may have ended before the experiment was there.
+    query = select(func.max(Job.finished_at), func.max(Cell.launched_at)).join(Cell, Cell.job_id == Job.id)
+    ends = session.execute(query.where(Cell.experiment_id == experiment.id)).one()
+    return max(filter(None, ends), default=None)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from db.datasets import Task
@@ -12,11 +12,13 @@ from db.errors import InvalidCursor
 from db.events import EventType
 from db.experiments.arms import is_in
 from db.experiments.progress import cell_status, progress
-from db.experiments.records import Arm, Run, Subject, Target
+from db.experiments.records import Arm, Run, Searching, Subject, Target
+from db.experiments.search import Search
 from db.experiments.series import evaluations
 from db.experiments.status import CellStatus
-from db.experiments.tables import Cell, Experiment, ExperimentArm
+from db.experiments.tables import Cell, Experiment, ExperimentArm, Study
 from db.ids import is_id
+from db.presets.records import EXPECTED_SCALE
 from db.presets.table import PRESETS
 from db.spec.selection import GREATER_IS_BETTER, MEASURES, Selection, selection_of
 from db.tables import Event, Job
@@ -101,6 +103,7 @@ def subject(session: Session, experiment: Experiment) -> Subject:
         runs=_runs(session, experiment, [selected.metric]),
         target=_target(experiment),
         selection=selected,
+        search=_search(session, experiment),
     )
 
 
@@ -109,7 +112,7 @@ def _summary(experiment: Experiment) -> dict[str, Any] | None:
     if preset is None:
         return None
     told = {name: getattr(preset, name) for name in ("name", "title", "source", "reported", "expected")}
-    return told | {"scale": experiment.declaration["scale"]}
+    return told | {"scale": experiment.declaration["scale"], "expected_scale": EXPECTED_SCALE}
 
 
 def _arms(session: Session, experiment: Experiment) -> list[Arm]:
@@ -139,6 +142,19 @@ def _target(experiment: Experiment) -> Target | None:
         metric=declared["metric"],
         value=declared["value"],
         greater_is_better=declared["metric"].rpartition("/")[2] in GREATER_IS_BETTER,
+    )
+
+
+def _search(session: Session, experiment: Experiment) -> Searching | None:
+    if experiment.declaration["search"] is None:
+        return None
+    declared = Search.model_validate(experiment.declaration["search"])
+    studies = session.scalar(select(func.count()).where(Study.experiment_id == experiment.id)) or 0
+    return Searching(
+        name=declared.name,
+        sampler=declared.sampler,
+        trials=studies * declared.trials,
+        selection=selection(session, experiment, declared.metric),
     )
 
 

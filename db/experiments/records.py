@@ -72,6 +72,19 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Searching:
+    """A search, whose trials are arms."""
+
+    #: Of the searcher and of its sampler.
+    name: str
+    sampler: str
+    #: Asked for, in all studies together.
+    trials: int
+    #: What it makes better.
+    selection: Selection
+
+
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """An experiment as a report sees it."""
 
@@ -85,3 +98,4 @@ class Subject:
     target: Target | None
     #: By which the best is chosen where there is no target; the target's own metric where there is one.
     selection: Selection
+    search: Searching | None = None

@@ -5,13 +5,13 @@ from sqlalchemy.orm import Session
 
 from db.experiments.arms import Expansion
 from db.experiments.cells import ArmTaken, ExperimentFull, add_cells
-from db.experiments.declaration import MOST_CELLS, Declaration
+from db.experiments.declaration import MOST_CELLS
 from db.experiments.paths import ARM
 from db.experiments.tables import Experiment, ExperimentArm, Study
 from db.spec.job import canonical_digest
 
 
-def add(session: Session, experiment: Experiment, declaration: Declaration, expansion: Expansion) -> None:
+def add(session: Session, experiment: Experiment, expansion: Expansion) -> None:
     """Store the studies that are not there yet, and cells for seeds that stored trials lack.
 
     Raises:
@@ -44,9 +44,8 @@ def add(session: Session, experiment: Experiment, declaration: Declaration, expa
     session.flush()
     trials = select(ExperimentArm).where(ExperimentArm.experiment_id == experiment.id)
     chosen = session.scalars(trials.order_by(ExperimentArm.number)).all()
-    add_cells(
-        session, experiment.id, [(arm.resolved, arm.number, seed) for seed in declaration.seeds for arm in chosen]
-    )
+    seeds = experiment.declaration["seeds"]
+    add_cells(session, experiment.id, [(arm.resolved, arm.number, seed) for seed in seeds for arm in chosen])
 
 
 def go_on(session: Session, experiment: Experiment) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.base import now
 from db.errors import NormlabError
 from db.experiments import commands, progress, studies
-from db.experiments.arms import Expansion
+from db.experiments.arms import Expansion, cells_of_arm
 from db.experiments.cells import add_arms, add_cells
 from db.experiments.declaration import Declaration
 from db.experiments.status import Wanted
@@ -20,6 +20,8 @@ from db.spec.job import canonical_digest
 
 #: What makes an experiment without a name the same as another.
 _DECIDES = ("preset", "scale", "base", "arms", "axes", "exclude")
+#: What stays as it was where a later post leaves it out.
+_KEPT = ("labels", "baseline", "target", "max_parallel", "priority", "reuse")
 
 
 class NameTaken(NormlabError):
@@ -61,17 +63,18 @@ def submit(session: Session, declaration: Declaration, expansion: Expansion) -> 
         ArmTaken: an arm's name belongs to another arm.
         ExperimentFull: it would have too many cells.
     """
-    key, values = key_of(declaration), declaration.model_dump(mode="json")
+    key = key_of(declaration)
     experiment, is_new = _find_or_make(session, key, declaration, expansion)
     before = 0 if is_new else progress.size(session, experiment)
     if not is_new:
-        _check_same(experiment, values)
+        values = _merged(experiment, declaration)
+        expansion = expansion.with_cells_of_arm(cells_of_arm(len(values["seeds"]), _trials(values)))
         commands.revive(session, experiment)
         _update(session, experiment, values, expansion)
     if declaration.search is None:
-        _add(session, experiment, declaration, expansion)
+        _add(session, experiment, expansion)
     else:
-        studies.add(session, experiment, declaration, expansion)
+        studies.add(session, experiment, expansion)
     added = progress.size(session, experiment) - before + commands.ask_again(session, experiment)
     session.flush()
     return Submission(experiment=experiment, is_new=is_new, added=added)
@@ -114,9 +117,22 @@ def _made_name(declaration: Declaration, key: str) -> str:
     return f"experiment {key.rpartition(':')[2][:8]}"
 
 
-def _check_same(found: Experiment, values: dict[str, Any]) -> None:
-    if _comparable(found.declaration) != _comparable(values):
+def _merged(found: Experiment, declaration: Declaration) -> dict[str, Any]:
+    """The declaration as it is now: nothing is taken away that the client does not take away itself.
+
+    Raises:
+        NameTaken: it is on another base, or searches otherwise.
+    """
+    earlier, values = found.declaration, declaration.model_dump(mode="json")
+    if _comparable(earlier) != _comparable(values):
         raise NameTaken(found.name, found.id)
+    given = declaration.model_fields_set
+    kept = {field: earlier[field] for field in _KEPT if field not in given}
+    more_seeds = values["seeds"] if "seeds" in given else []
+    merged: dict[str, Any] = values | kept | {"seeds": list(dict.fromkeys([*earlier["seeds"], *more_seeds]))}
+    if merged["search"] is not None:
+        merged["search"]["trials"] = max(earlier["search"]["trials"], values["search"]["trials"])
+    return merged
 
 
 def _comparable(declaration: dict[str, Any]) -> tuple[Any, ...]:
@@ -129,16 +145,21 @@ def _search(declaration: dict[str, Any]) -> dict[str, Any] | None:
     return None if search is None else {**search, "trials": None}
 
 
+def _trials(declaration: dict[str, Any]) -> int | None:
+    search = declaration["search"]
+    return None if search is None else search["trials"]
+
+
 def _update(session: Session, found: Experiment, values: dict[str, Any], expansion: Expansion) -> None:
-    earlier = found.declaration["search"]
-    if earlier is not None and values["search"]["trials"] > earlier["trials"]:
+    if _trials(values) != _trials(found.declaration):
         studies.go_on(session, found)
     found.declaration = values
     found.declared, found.excluded, found.equal = expansion.declared, expansion.excluded, expansion.equal
     session.flush()
 
 
-def _add(session: Session, experiment: Experiment, declaration: Declaration, expansion: Expansion) -> None:
+def _add(session: Session, experiment: Experiment, expansion: Expansion) -> None:
     numbers = add_arms(session, experiment.id, expansion.arms)
-    wanted = [(arm.resolved, numbers[arm.arm_id], seed) for seed in declaration.seeds for arm in expansion.arms]
+    seeds = experiment.declaration["seeds"]
+    wanted = [(arm.resolved, numbers[arm.arm_id], seed) for seed in seeds for arm in expansion.arms]
     add_cells(session, experiment.id, wanted)

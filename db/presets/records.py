@@ -7,6 +7,8 @@ from typing import Any, Literal
 #: `smoke` takes seconds on data that comes with the service and shows nothing but that it runs; `quick` takes
 #: minutes on a small CPU; `full` is as near to the paper as the service can be.
 Scale = Literal["smoke", "quick", "full"]
+#: At which `Preset.expected` was measured.
+EXPECTED_SCALE: Scale = "quick"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from db.experiments.tables import Cell, Experiment
 from db.tables import Job
-from tests.api.jobs import begin, claim, end
+from tests.api.jobs import begin, claim, end, fail
 from tests.api.test_bad_input import SPEC, problem
 
 BASE = {key: value for key, value in SPEC.items() if key != "norm"}
@@ -119,6 +119,55 @@ def test_what_is_wrong_is_named_where_it_was_written(http, changes, expected):
         assert expected in found
 
 
+def only_error(http, **changes):
+    (error,) = problem(post(http, expect=422, **changes), 422)["errors"]
+    return error
+
+
+@pytest.mark.parametrize("path", ["lr", "optimizer.learning_rate"])
+def test_a_wrong_path_is_told_once_with_what_was_meant(http, path):
+    error = only_error(http, axes={path: [0.1, 0.3, 1.0]})
+    assert (error["pointer"], error["suggestion"]) == (f"/axes/{path}", "Did you mean 'optimizer.lr'?")
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"axes": {"norm.groups": [2, 4]}}, "/axes/norm.groups"),
+        ({"axes": {}, "arms": [{"name": "GN", "set": {"norm.groups": 2}}]}, "/arms/0/set/norm.groups"),
+        (
+            {"axes": {}, "search": {"name": "optuna", "trials": 2, "space": {"norm.groups": {"choices": [2, 4]}}}},
+            "/search/space/norm.groups",
+        ),
+    ],
+)
+def test_a_field_that_the_chosen_norm_lacks_is_told_once(http, changes, pointer):
+    error = only_error(http, **changes)
+    assert (error["pointer"], error["code"]) == (pointer, "not_of_this_part")
+    assert error["message"].startswith("Here norm is 'none', which has no 'groups'.")
+    assert "group," in error["message"]
+
+
+def test_limits_are_told_in_words(http):
+    assert "1000 seeds" in only_error(http, seeds=1001)["message"]
+    assert only_error(http, seeds=list(range(1001)))["message"] == "At most 1000 are taken here."
+    assert only_error(http, search=searched({"choices": [1]}))["message"] == "At least 2 are needed here."
+    assert only_error(http, baseline={})["allowed"] == "object, at least 1 fields, at most 16 fields"
+    assert (
+        only_error(http, seeds=1000, axes={"optimizer.lr": [0.01 * n for n in range(1, 12)]})["pointer"]
+        == "/seeds"
+    )
+
+
+def test_a_choice_of_a_search_is_not_to_be_excluded(http):
+    groups = {"name": "optuna", "trials": 2, "space": {"norm.groups": {"choices": [2, 3]}}}
+    error = only_error(http, axes={"norm": ["group"]}, search=groups)
+    assert error["pointer"] == "/search/space/norm.groups/choices/1"
+    assert "exclude" not in error["message"]
+    error = only_error(http, axes={"norm": ["batch", {"name": "group", "groups": 3}]})
+    assert error["message"].endswith("Or exclude the combination.")
+
+
 def test_too_many_cells_are_refused_with_their_number(http):
     rates = [0.0001 * number for number in range(1, 10_002)]
     found = problem(post(http, expect=422, axes={"optimizer.lr": rates}, seeds=1), 422)
@@ -154,8 +203,40 @@ def test_cells_are_listed_with_their_jobs(http):
     assert first["coordinates"] == {"norm": "none", "optimizer.lr": 0.1}
     waiting = http.get(f"/v1/experiments/{id}/cells", params={"status": "waiting", "arm": 1}).json()["data"]
     assert [(cell["arm"], cell["seed"], cell["job"]) for cell in waiting] == [(1, 1, None)]
+    assert problem(http.get(f"/v1/experiments/{id}/cells", params={"arm": 4}), 404)["code"] == "not_found"
     problem(http.get(f"/v1/experiments/{id}/cells", params={"cursor": "x"}), 422)
     problem(http.get(f"/v1/experiments/{id}/cells", params={"status": "lost"}), 422)
+
+
+def test_a_cell_says_why_its_run_failed(http, database):
+    id = post(http).json()["id"]
+    url = f"/v1/experiments/{id}/cells"
+    hold = claim(database, http.get(url).json()["data"][0]["job"])
+    begin(database, hold)
+    end(database, hold, fail)
+    told = [(cell["status"], cell["failure"], cell["reason"]) for cell in http.get(url).json()["data"]]
+    assert told == [("failed", "diverged", "diverged")] + [("queued", None, None)] * 7
+    answer = http.post(f"/v1/experiments/{id}/retry-failed")
+    assert (answer.status_code, answer.json()["retried"]) == (200, 0)
+    http.post(f"/v1/experiments/{id}/cancel")
+    answer = http.post(f"/v1/experiments/{id}/retry-failed")
+    assert (answer.status_code, answer.json()["retried"]) == (202, 7)
+
+
+def test_what_a_post_leaves_out_stays_and_null_takes_it_away(http):
+    told = {"baseline": {"norm": "none"}, "target": {"metric": "test/accuracy", "value": 0.9}}
+    post(http, **told)
+    again = post(http, expect=200, seeds=1).json()
+    assert {field: again["declaration"][field] for field in told} == told
+    assert again["declaration"]["seeds"] == [0, 1]
+    assert again["counts"]["declared"] == again["progress"]["total"] == 8
+    assert post(http, expect=200, target=None).json()["declaration"]["target"] is None
+
+
+def test_presets_say_at_which_scale_what_is_expected_was_measured(http):
+    found = http.get("/v1/catalog/presets").json()["data"]
+    assert {each["expected_scale"] for each in found} == {"quick"}
+    assert {scale for each in found for scale in each["scales"]} == {"smoke", "quick", "full"}
 
 
 def test_commands_are_carried_out_and_may_be_repeated(http, database):

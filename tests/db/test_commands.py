@@ -201,7 +201,7 @@ def test_what_the_status_does_not_allow_is_refused_with_what_is(database, comman
     made = make(database)
     job_id = made if isinstance(made, str) else made.job_id
     before = contents(database)
-    with pytest.raises(TransitionRefused, match=f"is {job_of(database, job_id).status} ") as refused:
+    with pytest.raises(TransitionRefused, match=f" {job_of(database, job_id).status} ") as refused:
         carry_out(database, command, job_id)
     assert refused.value.allowed == allowed
     assert contents(database) == before

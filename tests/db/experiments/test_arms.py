@@ -94,6 +94,18 @@ def test_trials_of_a_search_count_as_cells():
     assert "16000 cells" in refused(search=search, axes=axes).message
 
 
+@pytest.mark.parametrize(
+    ("seeds", "trials", "pointer"),
+    [(1000, 10, "/seeds"), (4, 5000, "/search/trials"), (200, 100, "/axes/optimizer.lr")],
+)
+def test_too_many_cells_are_refused_at_what_makes_the_most_of_them(seeds, trials, pointer):
+    rates = [0.001 * number for number in range(1, 301 if pointer.endswith("lr") else 3)]
+    search = {"name": "optuna", "trials": trials, "space": {"batch_size": {"choices": [16, 32]}}}
+    error = refused(seeds=seeds, search=search, axes={"optimizer.lr": rates})
+    assert error.pointer == pointer
+    assert f"{seeds} of /seeds x {trials} of /search/trials" in error.message
+
+
 def test_all_excluded_is_refused():
     assert refused(exclude=[{"batch_size": 32}]).code == "no_cells"
 

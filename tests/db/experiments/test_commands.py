@@ -125,11 +125,13 @@ def test_what_failed_for_a_passing_reason_is_retried_and_a_divergence_is_a_resul
         cancelled = job_commands.cancel(session, cells_of(database, made)[2].job_id)[0].id
     found = asked(database, made, commands.retry_failed)
     assert set(found.queued) >= {lost, cancelled}
+    assert found.retried == 2
     assert job_of(database, diverged).status == "failed"
     run_all(database, made)
     assert counts(database, made) == {"succeeded": 7, "failed": 1}
     assert status(database, made) == "completed"
-    assert not asked(database, made, commands.retry_failed).is_new
+    again = asked(database, made, commands.retry_failed)
+    assert (again.is_new, again.retried) == (False, 0)
 
 
 def test_retrying_keeps_to_the_number_of_jobs_at_a_time(database):
@@ -138,7 +140,8 @@ def test_retrying_keeps_to_the_number_of_jobs_at_a_time(database):
         run_next(database, LOST)
         run_next(database, LOST)
     assert counts(database, made) == {"failed": 8}
-    assert len(asked(database, made, commands.retry_failed).queued) == 2
+    found = asked(database, made, commands.retry_failed)
+    assert (len(found.queued), found.retried) == (2, 8)
     assert counts(database, made) == {"queued": 2, "waiting": 6}
 
 

@@ -41,6 +41,9 @@ def test_a_number_of_seeds_stands_for_the_first_ones():
             {"search": {"name": "optuna", "trials": 3, "space": {"norm": {"choices": ["batch", "layer"]}}}},
             ("set_twice", "/search/space/norm"),
         ),
+        ({"axes": {"optimizer.learning_rate": [1]}}, ("unknown_path", "/axes/optimizer.learning_rate")),
+        ({"target": {"metric": "test/accuracy", "value": 95}}, ("not_a_share", "/target/value")),
+        ({"target": {"metric": "gap/precise/accuracy", "value": -0.1}}, ("not_a_share", "/target/value")),
         ({"scale": "quick"}, ("no_preset", "/scale")),
         ({"preset": "ioffe2051"}, ("unknown_preset", "/preset")),
         ({"preset": "depth"}, ("set_by_preset", "/axes")),
@@ -48,6 +51,11 @@ def test_a_number_of_seeds_stands_for_the_first_ones():
 )
 def test_what_makes_no_sense_is_refused_where_it_stands(changes, expected):
     assert code_of(**changes) == expected
+
+
+def test_only_shares_are_bounded():
+    for metric, value in (("test/accuracy", 1.0), ("test/loss", 2.5), ("test/rmse", 95.0)):
+        assert declared(target={"metric": metric, "value": value}).target.value == value
 
 
 @pytest.mark.parametrize(
@@ -71,6 +79,16 @@ def test_a_preset_says_everything_and_its_seeds_may_be_others():
     assert made.scale == "quick"
     assert made.base == PRESETS["depth"].scales["quick"]["base"]
     assert (made.seeds, made.max_parallel, made.name) == ((5,), 2, None)
+
+
+def test_what_a_preset_says_the_client_left_out():
+    made = Declaration.model_validate({"preset": "depth", "seeds": [5], "max_parallel": None})
+    assert made.target is not None
+    assert made.model_fields_set == {"preset", "seeds", "max_parallel"}
+
+
+def test_null_takes_the_target_of_a_preset_away():
+    assert Declaration.model_validate({"preset": "depth", "target": None}).target is None
 
 
 def test_a_declaration_that_was_read_can_be_posted_again():

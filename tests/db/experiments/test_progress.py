@@ -75,6 +75,16 @@ def test_at_its_end_an_experiment_has_no_estimate_and_the_end_of_its_last_job(da
     assert found.finished_at is not None
 
 
+def test_one_whose_jobs_are_all_reused_ends_after_it_was_made(database):
+    run_all(database, post(database).experiment.id)
+    made = post(database, name="another", reuse=True).experiment.id
+    launched(database, made)
+    found = progress_of(database, made)
+    assert (found.status, found.reused) == (ExperimentStatus.COMPLETED, 8)
+    with database.read() as session:
+        assert found.finished_at >= commands.get(session, made).created_at
+
+
 def test_nothing_of_it_needs_a_claim(database):
     made = post(database).experiment.id
     launched(database, made)

@@ -114,6 +114,7 @@ def test_a_preset_tells_its_story(database):
         subject = reading.subject(session, made)
     assert subject.summary["name"] == "depth"
     assert "arXiv" in subject.summary["source"]
+    assert (subject.summary["scale"], subject.summary["expected_scale"]) == ("smoke", "quick")
     assert made.name == "depth (smoke)"
 
 

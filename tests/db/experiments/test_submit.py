@@ -8,8 +8,10 @@ import sqlalchemy as sa
 from db import commands as job_commands
 from db import lease
 from db.experiments import commands
+from db.experiments.arms import expand
 from db.experiments.cells import ArmTaken, ExperimentFull
-from db.experiments.submit import NameTaken
+from db.experiments.declaration import Declaration
+from db.experiments.submit import NameTaken, submit
 from db.experiments.tables import Experiment
 from tests.db.experiments.support import asked, begun, cells_of, counts, launched, post, run_all, run_next, status
 from tests.db.support import spec_values
@@ -52,6 +54,60 @@ def test_posting_less_takes_nothing_away(database):
     first = post(database)
     assert post(database, seeds=[0]).added == 0
     assert len(cells_of(database, first.experiment.id)) == 8
+
+
+TOLD = {
+    "baseline": {"norm": "none"},
+    "target": {"metric": "test/accuracy", "value": 0.9},
+    "labels": {"team": "a"},
+    "max_parallel": 3,
+    "priority": 7,
+    "reuse": True,
+}
+
+
+def test_what_is_left_out_stays_as_it_was(database):
+    post(database, **TOLD)
+    again = post(database, seeds=3).experiment.declaration
+    assert {field: again[field] for field in TOLD} == TOLD
+    new = {"target": None, "baseline": None, "max_parallel": None, "labels": {}, "priority": 0, "reuse": False}
+    again = post(database, **new).experiment.declaration
+    assert {field: again[field] for field in new} == new
+
+
+def test_seeds_are_added_to_those_that_there_are(database):
+    post(database, seeds=[5, 1])
+    made = post(database, seeds=[0, 1])
+    assert (made.added, made.experiment.declaration["seeds"]) == (4, [5, 1, 0])
+    assert made.experiment.declared == 12 == len(cells_of(database, made.experiment.id))
+    more = post(database, seeds=[0], axes={"norm": ["layer"], "optimizer.lr": [0.1, 0.3]})
+    assert more.added == 6, "new arms are run with every seed"
+    assert (more.experiment.declaration["seeds"], more.experiment.declared) == ([5, 1, 0], 6)
+
+
+def test_what_a_preset_says_does_not_replace_what_was_there(database):
+    given = {"preset": "placement", "scale": "smoke"}
+    own = {"target": {"metric": "test/accuracy", "value": 0.5}, "seeds": [7, 8]}
+    made = []
+    for body in (given | own, given, given | {"target": None}):
+        declaration = Declaration.model_validate(body)
+        with database.write() as session:
+            made.append(submit(session, declaration, expand(declaration)))
+            values = dict(made[-1].experiment.declaration)
+        assert values["target"] == (None if "target" in body and body["target"] is None else own["target"])
+        assert values["seeds"] == [7, 8]
+    assert [each.added for each in made[1:]] == [0, 0]
+
+
+def test_a_search_is_never_shortened(database):
+    def searched(trials, seeds):
+        search = {"name": "optuna", "trials": trials, "space": {"optimizer.lr": {"low": 0.01, "high": 1.0}}}
+        return post(database, search=search, seeds=seeds, axes={"norm": ["none", "batch"]})
+
+    assert [searched(4, 2).added, searched(2, 1).added, searched(5, [9]).added] == [16, 0, 14]
+    made = searched(1, 1).experiment
+    assert (made.declaration["search"]["trials"], made.declaration["seeds"]) == (5, [0, 1, 9])
+    assert made.declared == 30
 
 
 def test_a_name_belongs_to_one_base(database):
