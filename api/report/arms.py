@@ -21,6 +21,7 @@ from api.report.statistics import Interval, Times
 from db.experiments.records import Run
 from db.experiments.status import CellStatus
 from db.spec.lints.base import Severity
+from models.catalog.registry import norms
 
 #: What is told of the end of a run: all that an evaluation measures.
 MEASURED = ("validation/", "test/", "gap/", "ema/")
@@ -44,8 +45,8 @@ def arm_out(evidence: Evidence, config: Mapping[str, Any], speed_up: SpeedUp) ->
         selection_median=evidence.selection_median,
         steps_to_target=_steps_to_target(evidence),
         divergence=_divergence(runs),
-        train_eval_gap=_gap(ended, "gap/train_mode/"),
-        precise_gap=_gap(ended, "gap/precise/"),
+        train_eval_gap=_gap(evidence, "gap/train_mode/"),
+        precise_gap=_gap(evidence, "gap/precise/"),
         findings=_findings(runs),
         seconds=spread(run.seconds for run in ended),
         samples_per_second=spread(run.samples_per_second for run in ended),
@@ -72,11 +73,11 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     )
 
 
-def interval_out(interval: Interval | None, *, of_ratio: bool = False) -> IntervalOut | None:
-    """An interval whose unknown limits are null: infinite ones, and the 0 of a ratio whose divisor is infinite."""
+def interval_out(interval: Interval | None, *, is_positive: bool = False) -> IntervalOut | None:
+    """An interval whose unknown limits are null: infinite ones, and the 0 of steps and of their ratios."""
     if interval is None:
         return None
-    low_is_known = np.isfinite(interval.low) and not (of_ratio and interval.low == 0)
+    low_is_known = np.isfinite(interval.low) and not (is_positive and interval.low == 0)
     return IntervalOut(
         low=interval.low if low_is_known else None, high=interval.high if np.isfinite(interval.high) else None
     )
@@ -94,8 +95,15 @@ def _spreads(names: Iterable[str], values: Callable[[str], Iterable[float | None
     return {name: each for name, each in found.items() if each is not None}
 
 
-def _gap(runs: Sequence[Run], mode: str) -> dict[str, Spread]:
-    """By measure: what it is in one mode, less what it is with running statistics."""
+def _gap(evidence: Evidence, mode: str) -> dict[str, Spread]:
+    """By measure: what it is in one mode, less what it is with running statistics.
+
+    Of a norm that does not use the batch there is none: all modes are one, and the 0 between them is no result.
+    """
+    norm = norms().get(evidence.arm.resolved["norm"]["name"])
+    if norm is not None and not norm.uses_batch:
+        return {}
+    runs = evidence.succeeded
     measures = {name.removeprefix(mode) for run in runs for name in run.latest if name.startswith(mode)}
     return _spreads(sorted(measures), lambda measure: [_less(run, mode + measure, measure) for run in runs])
 
@@ -117,9 +125,11 @@ def _steps_to_target(evidence: Evidence) -> StepsToTarget | None:
         reached=int(times.reached.sum()),
         censored=int((~times.reached).sum()),
         diverged=_diverged_before(evidence.runs, times),
+        at_first=int(times.at_first.sum()),
         median=median if is_reached else None,
+        median_at_first=times.is_median_at_first,
         at_least=None if is_reached else times.median_at_least(),
-        ci=interval_out(times.interval()) if is_reached else None,
+        ci=interval_out(times.interval(), is_positive=True) if is_reached else None,
     )
 
 

@@ -5,6 +5,7 @@ from api.report.differences import differences
 from api.report.evidence import evidence
 from api.report.notes import notes
 from api.report.schemas import ProvenanceOut, Report, SelectionOut, TargetOut
+from api.report.search import search_out
 from api.report.speed_up import speed_ups
 from api.schemas.experiments import ExperimentProgressOut
 from db.experiments.records import Subject
@@ -31,6 +32,7 @@ def report(subject: Subject) -> Report:
             greater_is_better=selection.greater_is_better,
             selects_on_test=selection.is_on_test,
         ),
+        search=search_out(subject, found),
         progress=ExperimentProgressOut.model_validate(subject.progress),
         provenance=_provenance(subject),
         arms=arms,
@@ -39,10 +41,12 @@ def report(subject: Subject) -> Report:
 
 
 def _provenance(subject: Subject) -> ProvenanceOut:
+    seconds = [run.seconds for run in subject.runs if run.seconds is not None]
     address = f"/v1/experiments/{subject.id}/report?format="
     return ProvenanceOut(
         seeds=sorted({run.seed for run in subject.runs}),
-        seconds=sum(run.seconds or 0.0 for run in subject.runs),
+        ended=len(seconds),
+        seconds=sum(seconds),
         finished_at=subject.progress.finished_at,
         json_address=f"{address}json",
         csv_address=f"{address}csv",

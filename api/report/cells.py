@@ -22,21 +22,41 @@ class Cell:
     notes: tuple[str, ...] = ()
     #: Why there is no number, shown on request.
     title: str = ""
+    #: What would make the row high: folded under a short word.
+    fold: str = ""
+    folded: tuple[str, ...] = ()
     #: A severity where it asks for a look.
     tone: Severity | None = None
 
+    @property
+    def says(self) -> bool:
+        """Whether there is a number, or a reason for none that differs by arm."""
+        return self.text != NOTHING or bool(self.folded)
 
-def progress(arm: ArmOut) -> Cell:
+
+def runs(arm: ArmOut) -> Cell:
     """How many of its cells have succeeded, and what of the others."""
     total, done = sum(arm.cells.values()), arm.cells.get(CellStatus.SUCCEEDED, 0)
-    rest = tuple(f"{count} {status}" for status, count in arm.cells.items() if status is not CellStatus.SUCCEEDED)
-    reused = (f"{arm.reused} reused",) if arm.reused else ()
-    return Cell(text=f"{done} of {total}", notes=rest + reused)
+    diverged = arm.divergence.count
+    # Those that diverged are among the failed, and are told apart.
+    failed = arm.cells.get(CellStatus.FAILED, 0) - diverged
+    others = {
+        name: count for name, count in arm.cells.items() if name not in (CellStatus.SUCCEEDED, CellStatus.FAILED)
+    }
+    counts = {"diverged": diverged, "failed": failed} | others | {"reused": arm.reused}
+    notes = tuple(f"{count} {name}" for name, count in counts.items() if count)
+    return Cell(text=f"{done} of {total}", notes=notes, tone=Severity.BAD if diverged or failed else None)
 
 
 def spread(spreads: Mapping[str, Spread], name: str) -> Cell:
     """The median of a metric with its interval."""
     return _spread(spreads.get(name), partial(measured, metric=name))
+
+
+def median(spreads: Mapping[str, Spread], name: str) -> Cell:
+    """The median of a metric alone."""
+    found = spreads.get(name)
+    return Cell(text=measured(found.median, name)) if found else Cell()
 
 
 def gap(spreads: Mapping[str, Spread], measure: str) -> Cell:
@@ -52,7 +72,7 @@ def _spread(found: Spread | None, show: Show) -> Cell:
 
 
 def steps(arm: ArmOut) -> Cell:
-    """Steps to the target, and how many of the runs got there."""
+    """Steps to the target, and how many of the runs got there; a bound where half were there at first sight."""
     found = arm.steps_to_target
     if found is None:
         return Cell()
@@ -60,6 +80,10 @@ def steps(arm: ArmOut) -> Cell:
     shown = f"{found.median:,.0f}" if found.median is not None else f"> {found.at_least or 0:,.0f}"
     lost = (f"{found.diverged} diverged",) if found.diverged else ()
     reached = (f"{found.reached} of {found.n} reached it",) if found.censored else ()
+    if found.median_at_first:
+        return Cell(
+            text=f"≤ {shown}", notes=reached + lost, title="reached at the first evaluation, or at any step before"
+        )
     return Cell(text=shown, notes=_interval(found.ci, partial(number, digits=0)) + reached + lost)
 
 
@@ -69,12 +93,12 @@ def ratio(compared: Comparison) -> Cell:
         return _no_comparison(compared)
     if compared.ratio is not None:
         return Cell(text=f"{number(compared.ratio, 3)}×", notes=_interval(compared.ci, partial(number, digits=3)))
-    why = (compared.reason or "",)
+    bound = NOTHING
     if compared.at_least is not None:
-        return Cell(text=f"≥ {number(compared.at_least, 3)}×", notes=why)
-    if compared.at_most is not None:
-        return Cell(text=f"≤ {number(compared.at_most, 3)}×", notes=why)
-    return Cell(notes=why)
+        bound = f"≥ {number(compared.at_least, 3)}×"
+    elif compared.at_most is not None:
+        bound = f"≤ {number(compared.at_most, 3)}×"
+    return Cell(text=bound, fold="why", folded=(compared.reason or "",))
 
 
 def rates(compared: Comparison) -> Cell:
@@ -83,7 +107,8 @@ def rates(compared: Comparison) -> Cell:
         return _no_comparison(compared)
     return Cell(
         text=f"{compared.learning_rate:.4g} vs {compared.baseline_learning_rate:.4g}",
-        notes=(f"of {compared.tried} vs {compared.baseline_tried} tried",),
+        notes=(f"of {compared.tried} vs {compared.baseline_tried}",),
+        title="this side's learning rate and the baseline's, and of how many each was chosen",
     )
 
 
@@ -102,36 +127,34 @@ def _no_comparison(compared: Comparison) -> Cell:
     return Cell(title=compared.reason or "")
 
 
-def divergence(arm: ArmOut) -> Cell:
-    """How many of the runs that ended."""
-    found = arm.divergence
-    if not found.ended:
-        return Cell()
-    return Cell(text=f"{found.count} of {found.ended}", tone=Severity.BAD if found.count else None)
-
-
 def findings(arm: ArmOut) -> Cell:
-    """Their codes and in how many runs they are; the worst gives the tone."""
+    """The worst, and in how many runs it is; the others on request."""
     told = tuple(f"{found.code} × {found.runs}" for found in arm.findings)
-    return Cell(text=told[0], notes=told[1:], tone=arm.findings[0].severity) if told else Cell()
+    if not told:
+        return Cell()
+    return Cell(
+        text=told[0], fold=f"+{len(told) - 1}" if told[1:] else "", folded=told[1:], tone=arm.findings[0].severity
+    )
 
 
 def time(arm: ArmOut) -> Cell:
-    """Of a run, and the speed of its training."""
+    """Of a run, and the samples that its training takes in a second."""
     if arm.seconds is None:
         return Cell()
     speed = arm.samples_per_second
-    return Cell(text=duration(arm.seconds.median), notes=(f"{speed.median:,.0f} samples/s",) if speed else ())
+    return Cell(text=duration(arm.seconds.median), notes=(f"{speed.median:,.0f}/s",) if speed else ())
 
 
 def duration(seconds: float) -> str:
-    """In the greatest unit that there is at least one of, and the next one."""
+    """In the greatest unit that there is at least one of, and the next one; of a few seconds with a decimal."""
+    if seconds < 9.95:
+        return f"{seconds:.2g} s"
     left, parts = round(seconds), list[str]()
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)
         if count or (parts and len(parts) < 2):
             parts.append(f"{count} {unit}")
-    return " ".join(parts[:2]) or f"{seconds:.2g} s"
+    return " ".join(parts[:2])
 
 
 def measured(value: float, metric: str) -> str:

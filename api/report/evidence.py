@@ -82,7 +82,7 @@ def _of(arm: Arm, runs: Sequence[Run], target: Target | None, selection: Selecti
         runs=runs,
         times=_times(runs, target) if target else None,
         finals={seed: final for seed, final in last.items() if final is not None and math.isfinite(final)},
-        selection_median=_selection_median(runs, selection),
+        selection_median=ended_median(runs, selection),
     )
 
 
@@ -91,12 +91,14 @@ def _times(runs: Sequence[Run], target: Target) -> Times | None:
     if not begun:
         return None
     reached = [_first_as_good(run, target) for run in begun]
+    at_first = [at is not None and _is_first(run, target, at) for run, at in zip(begun, reached, strict=True)]
     return Times(
         seeds=tuple(run.seed for run in begun),
         steps=np.array(
             [_watched(run) if at is None else at for run, at in zip(begun, reached, strict=True)], float
         ),
         reached=np.array([at is not None for at in reached]),
+        at_first=np.array(at_first),
     )
 
 
@@ -107,12 +109,19 @@ def _first_as_good(run: Run, target: Target) -> int | None:
     return int(steps[int(np.argmax(good))]) if good.any() else None
 
 
+def _is_first(run: Run, target: Target, at: int) -> bool:
+    """Whether no evaluation of the training so far was before."""
+    steps, _ = run.series[target.metric]
+    return 0 < at == next(step for step in steps if step > 0)
+
+
 def _watched(run: Run) -> int:
     """Up to which step it is known that it did not reach the target: a run that diverged never would."""
     return max(run.step, run.steps) if diverged(run) else run.step
 
 
-def _selection_median(runs: Sequence[Run], selection: Selection) -> float | None:
+def ended_median(runs: Sequence[Run], selection: Selection) -> float | None:
+    """Of the final metric over all runs that ended, diverged ones as the worst; None where it is one of those."""
     worst = -math.inf if selection.greater_is_better else math.inf
     finals = [worst for run in runs if diverged(run)]
     for run in runs:

@@ -18,8 +18,10 @@ def notes(subject: Subject, arms: Sequence[ArmOut]) -> list[str]:
         "counted on their own.",
         *_target(subject, arms),
         *_selection(subject),
+        *_search(subject),
         "Train/eval gap: batch statistics less running statistics, on the same training samples at the end of a "
-        "run. Precise gap: population statistics measured anew less running statistics, on the same samples.",
+        "run. Precise gap: population statistics measured anew less running statistics, on the same samples. A "
+        "norm that does not use the batch has neither.",
         *_probes(subject),
         *_origin(subject),
     ]
@@ -42,14 +44,27 @@ def _target(subject: Subject, arms: Sequence[ArmOut]) -> list[str]:
         return ["No target was declared: there are no steps to it, and no speed-ups."]
     sign = "≥" if target.greater_is_better else "≤"
     censored = sum(arm.steps_to_target.censored for arm in arms if arm.steps_to_target)
+    at_first = sum(arm.steps_to_target.at_first for arm in arms if arm.steps_to_target)
     return [
         f"Steps to the target: until the first evaluation with {target.metric} {sign} {target.value:.4g}. Runs "
         f"that did not get there ({censored} here) are censored at their last step, diverged ones at their full "
-        "length. "
-        "The median is Kaplan and Meier's: the step by which half of the seeds got there.",
+        "length. The median is Kaplan and Meier's: the step by which half of the seeds got there.",
         "Speed-up: the baseline's median steps to the target, divided by the arm's. At equal learning rate both "
         "have the same one. At the best, each side has the one of those tried that takes the fewest steps, and "
-        "the interval takes this choice as given. ≥ and ≤ stand where one side did not reach the target.",
+        "the interval takes this choice as given. ≥ and ≤ stand where one side did not reach the target, or was "
+        "there at its first evaluation.",
+        *_at_first(at_first),
+    ]
+
+
+def _at_first(count: int) -> list[str]:
+    if not count:
+        return []
+    runs = "1 run was there at its" if count == 1 else f"{count} runs were there at their"
+    return [
+        f"Steps to the target are no finer than the evaluations: {runs} first one, and may have been there at any "
+        "step before. Where a median rests on that it is an upper bound, and a speed-up a bound. Evaluate more "
+        "often (`evaluate.every`) to know more."
     ]
 
 
@@ -60,6 +75,15 @@ def _selection(subject: Subject) -> list[str]:
     return [
         f"The best is selected by {metric}, which is test data: what is selected looks better than it is on new "
         "data. Give the data set a validation_fraction to select on a part of its own."
+    ]
+
+
+def _search(subject: Subject) -> list[str]:
+    if subject.search is None:
+        return []
+    return [
+        f"The arms are trials of a search for the best {subject.search.selection.metric}. The best of many trials "
+        "on the same data looks better than it is, the more so the more trials there are."
     ]
 
 

@@ -1,9 +1,8 @@
 """A report as clients see it. Every number is finite; null stands where there is none."""
 
-from datetime import datetime
 from typing import Any
 
-from api.schemas.base import Out
+from api.schemas.base import Out, Timestamp
 from api.schemas.experiments import ExperimentProgressOut
 from db.experiments.status import CellStatus, ExperimentStatus
 from db.spec.lints.base import Severity
@@ -54,8 +53,12 @@ class StepsToTarget(Out):
     """Runs that did not, each up to its last step; one that diverged never would, and has its full length."""
     diverged: int
     """Those among the censored that diverged."""
+    at_first: int
+    """Runs that were there at their first evaluation: they may have been there at any step before."""
     median: float | None
     """Null where fewer than half have reached it."""
+    median_at_first: bool
+    """Whether the median rests on runs `at_first`: it is then an upper bound; the interval has no lower limit."""
     at_least: float | None
     """What the median is no less than, where it is null."""
     ci: IntervalOut | None
@@ -116,11 +119,14 @@ class Comparison(Out):
     baseline_tried: int | None
     """Learning rates that the baseline's side chose from."""
     ratio: float | None
-    """Above 1: fewer steps than the baseline. Null where one of the medians is not reached."""
+    """Above 1: fewer steps than the baseline. Null where one of the medians is not reached, or was already at the
+    first evaluation."""
     at_least: float | None
-    """Where the baseline's median is not reached: what the ratio is no less than."""
+    """What the ratio is no less than, where the baseline's median is not reached, or this arm's was at its first
+    evaluation."""
     at_most: float | None
-    """Where this arm's median is not reached: what the ratio is no more than."""
+    """What the ratio is no more than, where this arm's median is not reached, or the baseline's was at its first
+    evaluation."""
     ci: IntervalOut | None
     """Of the ratio, with both learning rates taken as given; null where it is null, and for one run."""
     paired: bool
@@ -175,9 +181,11 @@ class ArmOut(Out):
     divergence: Divergence
     """How many of the runs diverged."""
     train_eval_gap: dict[str, Spread]
-    """By measure: batch statistics less running statistics at the end, on the same training samples."""
+    """By measure: batch statistics less running statistics at the end, on the same training samples. Empty for a
+    norm that does not use the batch: there is nothing that could differ."""
     precise_gap: dict[str, Spread]
-    """By measure: population statistics measured anew less running statistics at the end, on the same samples."""
+    """By measure: population statistics measured anew less running statistics at the end, on the same samples.
+    Empty for a norm that does not use the batch."""
     findings: list[FindingCount]
     """Of the diagnosis, the worst first."""
     seconds: Spread | None
@@ -210,14 +218,36 @@ class SelectionOut(Out):
     """Whether that is test data, which are then no longer unseen: what is chosen looks better than it is."""
 
 
+class SearchOut(Out):
+    """What a search found so far; its trials are arms."""
+
+    name: str
+    """Of the searcher, `optuna`."""
+    sampler: str
+    """By which it chooses settings."""
+    trials: int
+    """How many are asked for, in all declared arms together."""
+    tried: int
+    """Trials of which all cells have ended."""
+    metric: str
+    """What is made better: the selection metric, unless the search names another."""
+    best_arm: int | None
+    """Number of the arm whose median of it over seeds, diverged ones as the worst, is the best of those tried; the
+    first of equals. Null where none of them has one."""
+    best_value: float | None
+    """That median: the `selection_median` of the arm where the metric is the same."""
+
+
 class ProvenanceOut(Out):
     """Where the numbers come from."""
 
     seeds: list[int]
     """Of all runs."""
+    ended: int
+    """Runs that have ended and whose jobs are still there."""
     seconds: float
-    """What the runs that have ended took, all together and one after another; reused ones too."""
-    finished_at: datetime | None
+    """What those took, all together and one after another; reused ones too. Of runs in progress nothing."""
+    finished_at: Timestamp | None
     """When the last job ended, once all have; null before, when the numbers may still change."""
     json_address: str
     """Address of this report as JSON."""
@@ -240,6 +270,8 @@ class Report(Out):
     """Null if none was declared: then there are no steps to it, and no speed-ups."""
     selection: SelectionOut
     """What the best was chosen by."""
+    search: SearchOut | None
+    """Null without a search: then all arms are as declared."""
     progress: ExperimentProgressOut
     """How far it is."""
     provenance: ProvenanceOut

@@ -14,7 +14,7 @@ from api.report.arms import interval_out
 from api.report.evidence import Evidence
 from api.report.places import Places
 from api.report.schemas import Comparison, Difference, SpeedUp
-from api.report.statistics import are_paired, difference_interval, median_interval, ratio_interval
+from api.report.statistics import Times, are_paired, difference_interval, median_interval, ratio_interval
 from db.experiments.records import Subject
 
 
@@ -106,13 +106,25 @@ def _ratio(arm: Evidence, baseline: Evidence) -> dict[str, Any]:
         return {"at_least": theirs.median_at_least() / below, "reason": "the baseline did not reach the target"}
     if math.isinf(below):
         return {"at_most": above / ours.median_at_least(), "reason": "this side did not reach the target"}
-    interval = interval_out(ratio_interval(theirs, ours), of_ratio=True)
+    if theirs.is_median_at_first or ours.is_median_at_first:
+        return _ratio_at_first(theirs, ours)
+    interval = interval_out(ratio_interval(theirs, ours), is_positive=True)
     return {
         "ratio": above / below,
         "ci": interval,
         "paired": interval is not None and are_paired(theirs.seeds, ours.seeds),
         "reason": None,
     }
+
+
+def _ratio_at_first(theirs: Times, ours: Times) -> dict[str, Any]:
+    """The bound that is left where a median may have been reached at any step before its first evaluation."""
+    ratio, sooner = theirs.median() / ours.median(), "evaluate more often to know"
+    if theirs.is_median_at_first and ours.is_median_at_first:
+        return {"reason": f"both sides were there at their first evaluation: {sooner}"}
+    if theirs.is_median_at_first:
+        return {"at_most": ratio, "reason": f"the baseline was there at its first evaluation: {sooner}"}
+    return {"at_least": ratio, "reason": f"this side was there at its first evaluation: {sooner}"}
 
 
 def _difference(subject: Subject, arm: Evidence, baseline: Evidence) -> Difference | None:

@@ -42,7 +42,7 @@ def percentile(ordered: Floats, share: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A confidence interval; a limit that is not known is infinite, or 0 of a ratio."""
+    """A confidence interval; a limit that is not known is infinite, or 0 of what is positive."""
 
     low: float
     high: float
@@ -81,27 +81,46 @@ def difference_interval(these: Floats, those: Floats) -> Interval | None:
 class Times:
     """Steps at which runs reached a target, or, of those that did not, up to which they were watched.
 
-    A run that did not reach it is right-censored: it is known to take longer than that. steps, reached: (n).
+    A run that did not reach it is right-censored: it is known to take longer than that. One that was there at its
+    first evaluation is left-censored: it may have been there at any step before. steps, reached, at_first: (n).
     """
 
     seeds: tuple[int, ...]
     steps: Floats
     reached: NDArray[np.bool_]
+    at_first: NDArray[np.bool_]
+
+    @property
+    def earliest(self) -> Floats:
+        """The steps if all that were there at their first evaluation had been there at once."""
+        return np.where(self.at_first, 0.0, self.steps)
 
     def median(self) -> float:
         """Kaplan-Meier median; infinite if fewer than half of the runs reached the target."""
         return float(kaplan_meier_median(self.steps, self.reached))
 
+    @property
+    def is_median_at_first(self) -> bool:
+        """Whether the median is no more than an upper bound: it rests on runs that were there at first."""
+        return float(kaplan_meier_median(self.earliest, self.reached)) < self.median()
+
     def median_at_least(self) -> float:
-        """What the median can not be below, whatever the censored runs would still have done."""
-        return float(np.sort(self.steps)[(len(self.steps) - 1) // 2])
+        """What the median can not be below, whatever the censored runs did before or would still have done."""
+        return float(np.sort(self.earliest)[(len(self.steps) - 1) // 2])
 
     def interval(self) -> Interval | None:
         """Of the median; None for fewer than two runs."""
         if len(self.steps) < 2:
             return None
         (rows,) = draws(len(self.steps))
-        return _interval(kaplan_meier_median(self.steps[rows], self.reached[rows]))
+        earliest, latest = self.medians(rows)
+        return Interval(low=_interval(earliest).low, high=_interval(latest).high)
+
+    def medians(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Of resamples (resamples, n) the least that each median may be, and the greatest."""
+        reached = self.reached[rows]
+        latest = kaplan_meier_median(self.steps[rows], reached)
+        return kaplan_meier_median(self.earliest[rows], reached) if self.at_first.any() else latest, latest
 
 
 def kaplan_meier_median(steps: Floats, reached: NDArray[np.bool_]) -> Floats:
@@ -129,14 +148,12 @@ def ratio_interval(top: Times, bottom: Times) -> Interval | None:
         second = first
     else:
         first, second = draws(len(top.steps), len(bottom.steps))
-    above = kaplan_meier_median(top.steps[first], top.reached[first])
-    below = kaplan_meier_median(bottom.steps[second], bottom.reached[second])
+    (least_above, most_above), (least_below, most_below) = top.medians(first), bottom.medians(second)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = above / below
+        least, most = least_above / most_below, most_above / least_below
     # Where neither median is reached, the ratio may be anything.
-    unknown = np.isnan(ratios)
-    low = _interval(np.where(unknown, 0.0, ratios)).low
-    return Interval(low=low, high=_interval(np.where(unknown, np.inf, ratios)).high)
+    low, high = np.where(np.isnan(least), 0.0, least), np.where(np.isnan(most), np.inf, most)
+    return Interval(low=_interval(low).low, high=_interval(high).high)
 
 
 def are_paired(these: Sequence[int], those: Sequence[int]) -> bool:

@@ -127,7 +127,9 @@ def _spread(spread: dict[str, Any] | None) -> str:
 def _steps(steps: dict[str, Any] | None) -> str:
     if steps is None:
         return ""
-    return f"{steps['median']:,.0f}" if steps["median"] is not None else f"> {steps['at_least']:,.0f}"
+    if steps["median"] is None:
+        return f"> {steps['at_least']:,.0f}"
+    return f"{'≤ ' if steps.get('median_at_first') else ''}{steps['median']:,.0f}"
 
 
 def _ratio(arm: dict[str, Any], kind: str) -> str:
@@ -138,7 +140,9 @@ def _ratio(arm: dict[str, Any], kind: str) -> str:
         return f"{found['ratio']:.2g}x"
     if found["at_least"] is not None:
         return f"> {found['at_least']:.2g}x"
-    return f"< {found['at_most']:.2g}x" if found["at_most"] is not None else "neither reached it"
+    if found["at_most"] is not None:
+        return f"< {found['at_most']:.2g}x"
+    return "both at once" if "first evaluation" in (found["reason"] or "") else "neither reached it"
 
 
 def _gap(gaps: dict[str, Any]) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from api.report import report, to_html
+from db.experiments.records import Searching
 from db.experiments.status import CellStatus, ExperimentStatus
-from tests.api.report.support import BATCH, NONE, make_arm, make_run, make_subject, sweep
+from db.spec.selection import selection_of
+from tests.api.report.support import BATCH, METRIC, NONE, make_arm, make_run, make_subject, sweep
 from tests.conftest import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -59,13 +61,13 @@ def test_nothing_goes_wrong_and_nothing_is_asked_of_others(wide_and_narrow):
 
 def test_all_figures_are_drawn(wide_and_narrow):
     for visit in wide_and_narrow:
-        assert visit.count("#plot-curves .scatterlayer .trace") == 2 * 13, (
-            "12 lines and a baseline, each with a band"
+        assert visit.count("#plot-curves .scatterlayer .trace") == 2 * 13 + 1, (
+            "12 lines and a baseline, each with a band, and the target"
         )
         assert visit.count("#plot-curves .legend .traces") == 60
         assert visit.count("#plot-final .scatterlayer .trace") > 60
         assert visit.count("#plot-rates .scatterlayer .trace") == 10, "5 families, each with diverged runs"
-        assert visit.count("#plot-gap .scatterlayer .trace") > 60
+        assert visit.count("#plot-gap .scatterlayer .trace") == 48, "dots and medians of batch norms"
 
 
 @pytest.mark.parametrize("selector", ["document.documentElement", "document.body"])
@@ -85,6 +87,40 @@ def test_every_arm_has_a_row(wide_and_narrow):
     assert wide.page.locator("h1").inner_text() == HOSTILE
 
 
+@pytest.fixture(scope="module")
+def ordinary(browser, tmp_path_factory):
+    """A page of 10 arms with a baseline and a target at both widths."""
+    subject = sweep((0.1, 1.0))
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    file.write_text(to_html(report(subject), subject), encoding="utf-8")
+    return [Visit(browser, file, 1280), Visit(browser, file, 400)]
+
+
+def test_the_table_of_an_ordinary_experiment_needs_no_scrolling(ordinary):
+    wide, _ = ordinary
+    assert wide.page.locator(".wide").evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    heights = wide.page.evaluate("[...document.querySelectorAll('tbody tr')].map(e => e.offsetHeight)")
+    assert max(heights) < 100
+
+
+def test_a_narrow_screen_shows_a_number_beside_the_name(ordinary):
+    _, narrow = ordinary
+    box = narrow.page.locator("tbody tr:last-child td").first.bounding_box()
+    assert box["x"] + box["width"] <= 400 * 2 / 3
+
+
+def test_a_narrow_legend_shows_every_arm_below_the_plot(ordinary):
+    _, narrow = ordinary
+    assert narrow.count("#plot-curves .legend .traces") == 10
+    legend = narrow.page.locator("#plot-curves .legend .bg").bounding_box()
+    entries = narrow.page.locator("#plot-curves .legend .traces").all()
+    assert all(entry.bounding_box()["y"] < legend["y"] + legend["height"] for entry in entries), (
+        "none scrolled away"
+    )
+    axis = narrow.page.locator("#plot-curves .xtitle").bounding_box()
+    assert axis["y"] + axis["height"] <= legend["y"] + 1
+
+
 def test_the_legend_switches_an_arm_on(wide_and_narrow):
     wide, _ = wide_and_narrow
     before = wide.count("#plot-curves .scatterlayer .trace")
@@ -94,12 +130,12 @@ def test_the_legend_switches_an_arm_on(wide_and_narrow):
 
 
 def test_no_row_is_hidden_and_a_shadow_says_that_there_is_more(wide_and_narrow):
-    for visit in wide_and_narrow:
-        box = visit.page.locator(".wide")
+    boxes = [visit.page.locator(".wide") for visit in wide_and_narrow]
+    for box in boxes:
         # But for the bar to scroll with.
         assert box.evaluate("e => e.scrollHeight - e.clientHeight") <= 1
-        assert box.evaluate("e => e.scrollWidth > e.clientWidth")
         assert "gradient" in box.evaluate("e => getComputedStyle(e).backgroundImage")
+    assert boxes[1].evaluate("e => e.scrollWidth > e.clientWidth")
 
 
 def test_a_printed_table_needs_no_scrolling(wide_and_narrow):
@@ -151,10 +187,10 @@ def test_the_page_says_where_it_comes_from():
     subject = make_subject([make_arm(0, {})], [make_run(0, 3, seconds=90.0), make_run(0, 5)])
     page = to_html(report(subject), subject)
     assert re.search(r"made <time[^>]*>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC</time>", page)
-    assert "seeds 3, 5" in page
-    assert "took 1 min 30 s" in page
+    assert "seeds 3 and 5" in page
+    assert "the run that has ended took 1 min 30 s" in page
     assert 'href="/v1/experiments/exp_1/report?format=csv"' in page
-    assert "<code>job_0_5</code>" in page
+    assert '5: <a href="/v1/jobs/job_0_5"><code>job_0_5</code></a>' in page
 
 
 def test_words_are_said_once_and_code_is_code():
@@ -165,6 +201,35 @@ def test_words_are_said_once_and_code_is_code():
     assert "<code>full</code> &lt;takes&gt; hours" in page
     assert "a-preset" not in page
     assert 'title="this is the baseline">–</td>' in page
+
+
+def test_the_page_says_on_what_it_ran():
+    arms = [make_arm(n, {"norm": norm, "batch_size": 8 * (n + 1)}) for n, norm in enumerate((NONE, BATCH))]
+    subject = make_subject(arms, [make_run(n, 0) for n in range(2)])
+    page = re.sub("<[^>]+>", "", to_html(report(subject), subject))
+    for fact in ("data digits", "network mlp (hidden [", "norm none and batch", "batches of 8 and 16", "seed 0"):
+        assert fact in page, fact
+
+
+@pytest.mark.parametrize(("scale", "is_warned"), [("smoke", True), ("full", True), ("quick", False)])
+def test_a_preset_at_another_scale_than_its_expectation_says_so(scale, is_warned):
+    summary = {"expected": "MNIST in 700 steps", "scale": scale, "expected_scale": "quick"}
+    subject = make_subject([make_arm(0, {})], [make_run(0, 0)], summary=summary)
+    page = to_html(report(subject), subject)
+    assert (f"This ran at the scale <code>{scale}</code>: digits" in page) is is_warned
+    assert "<dt>expected</dt>" in page
+    assert "<dt>scale</dt>" not in page
+
+
+def test_the_page_of_a_search_names_the_best_trial():
+    arms = [make_arm(n, {"optimizer.lr": 0.123456 * (n + 1)}, trial=n) for n in range(2)]
+    search = Searching(name="optuna", sampler="TPESampler", trials=8, selection=selection_of(METRIC))
+    runs = [make_run(0, 0, final=0.7), make_run(1, 0, final=0.8)]
+    subject = make_subject(arms, runs, target=None, search=search)
+    page = " ".join(to_html(report(subject), subject).split())
+    assert "TPESampler of optuna chooses the settings of 8 trials, of which 2 have ended" in page
+    assert f"The best so far is <strong>trial 1: lr 0.247</strong>, with {METRIC} 0.800." in page
+    assert page.index('<th scope="row">trial 1') < page.index('<th scope="row">trial 0')
 
 
 def test_an_experiment_without_runs_has_a_page_without_plots():

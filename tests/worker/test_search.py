@@ -5,8 +5,10 @@ from statistics import median
 
 import pytest
 
+from api.report import report
 from db.experiments import commands, launch
 from db.experiments.cells import ExperimentFull
+from db.experiments.reading import subject
 from db.experiments.tables import ExperimentArm, Study
 from db.tables import Job
 from tests.db.experiments.support import (
@@ -227,3 +229,15 @@ def test_the_direction_follows_the_metric(database, metric):
         run_next(database, latest={name: {"value": sign * math.log10(lr), "step": 1000}})
     tried = rates(database, made)
     assert median(tried[-10:]) > 3 * median(tried[:10])
+
+
+def test_the_report_names_the_best_trial_of_all_studies(database):
+    made = post(database, axes={"norm": ["none", "batch"]}, seeds=[0], **search_of(trials=3)).experiment.id
+    play(database, made, good_at_one)
+    with database.read() as session:
+        found = report(subject(session, commands.get(session, made)))
+    tried = [arm.config["optimizer.lr"] for arm in found.arms]
+    best = max(range(6), key=lambda number: good_at_one(tried[number]) or -1)
+    assert (found.search.trials, found.search.tried, found.search.sampler) == (6, 6, "TPESampler")
+    assert (found.search.best_arm, found.search.best_value) == (best, good_at_one(tried[best]))
+    assert found.search.metric == found.selection.metric

@@ -13,8 +13,8 @@ from api.report.schemas import Report
 __all__ = ["Figure", "figures"]
 
 
-def figures(report: Report, arms: Sequence[Evidence]) -> list[Figure]:
-    """Those of which there is anything to show."""
+def figures(report: Report, arms: Sequence[Evidence]) -> tuple[list[Figure], list[str]]:
+    """Those of which there is anything to show, and why the others are not there."""
     styles = looks(arms, greater_is_better=report.selection.greater_is_better)
     found = [
         curves(report, arms, styles),
@@ -22,4 +22,5 @@ def figures(report: Report, arms: Sequence[Evidence]) -> list[Figure]:
         by_learning_rate(report, arms),
         gaps(report, arms, styles),
     ]
-    return [figure for figure in found if figure is not None]
+    drawn = [figure for figure in found if isinstance(figure, Figure)]
+    return drawn, [reason for reason in found if isinstance(reason, str)]

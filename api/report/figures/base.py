@@ -1,5 +1,6 @@
 """What all figures share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -10,6 +11,8 @@ Json = dict[str, Any]
 HEIGHT = 440
 #: Characters of an arm's name.
 NAME = 44
+#: Arms that a sentence lists.
+LISTED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +35,24 @@ def layout(x: str, y: str, **more: Any) -> Json:
         "hovermode": "closest",
         "xaxis": {"title": {"text": escape(x)}, "automargin": True, "zeroline": False},
         "yaxis": {"title": {"text": escape(y)}, "automargin": True, "zeroline": False},
-        # Below the plot, where it takes no width; of many arms it scrolls.
-        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "maxheight": 130, "font": {"size": 11}},
+        # At the bottom, where it takes no width. Of many arms it scrolls; the page makes room on narrow screens.
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "maxheight": 130,
+            "font": {"size": 11},
+        },
     } | more
+
+
+def not_drawn(names: Sequence[str], reason: str) -> str:
+    """A sentence on the arms that a figure lacks; empty where it has all."""
+    if not names:
+        return ""
+    listed = "; ".join(names[:LISTED]) + (f"; and {len(names) - LISTED} more" if len(names) > LISTED else "")
+    return f" Not drawn, {reason}: {listed}."
 
 
 def label(name: str, length: int) -> str:

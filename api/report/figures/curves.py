@@ -7,8 +7,9 @@ from html import escape
 import numpy as np
 
 from api.report.evidence import Evidence
-from api.report.figures.base import NAME, Figure, Json, label, layout, rounded
+from api.report.figures.base import NAME, Figure, Json, label, layout, not_drawn, rounded
 from api.report.figures.styles import SHOWN, Look
+from api.report.overview import shown_name
 from api.report.schemas import Report, TargetOut
 from db.experiments.records import Series
 from db.frames import run_starts
@@ -50,8 +51,8 @@ def curve(series: Sequence[Series], max_points: int) -> Curve | None:
     )
 
 
-def curves(report: Report, arms: Sequence[Evidence], looks: Mapping[int, Look]) -> Figure | None:
-    """The selection metric of all arms; None before a run has had two evaluations."""
+def curves(report: Report, arms: Sequence[Evidence], looks: Mapping[int, Look]) -> Figure | str:
+    """The selection metric of all arms; before a run has had two evaluations, that there is none."""
     metric = report.selection.metric
     points = min(LINE_POINTS, max(100, FIGURE_POINTS // max(1, len(arms))))
     lines = [
@@ -59,7 +60,7 @@ def curves(report: Report, arms: Sequence[Evidence], looks: Mapping[int, Look]) 
     ]
     drawn = [(arm, line) for arm, line in lines if line is not None]
     if all(len(line.steps) < 2 for _, line in drawn):
-        return None
+        return f"{metric} over steps: no run has had more than one evaluation."
     caption = (
         "Lines are medians over seeds, bands go from the least to the greatest, of the runs still in training."
     )
@@ -67,18 +68,22 @@ def curves(report: Report, arms: Sequence[Evidence], looks: Mapping[int, Look]) 
         caption += (
             f" The best {SHOWN} of {len(drawn)} arms and a baseline are shown; the legend switches others on."
         )
+    lacking = [shown_name(arm.arm) for arm, line in lines if line is None]
+    caption += not_drawn(lacking, "without a finite evaluation")
+    traces = [trace for arm, line in drawn for trace in _traces(arm, line, looks[arm.arm.number])]
+    ends = min(line.steps[0] for _, line in drawn), max(line.steps[-1] for _, line in drawn)
     return Figure(
         id="curves",
         title=f"{metric} over steps",
         caption=caption,
-        data=[trace for arm, line in drawn for trace in _traces(arm, line, looks[arm.arm.number])],
-        layout=layout("optimizer step", metric, height=560, shapes=_target(report.target)),
+        data=traces + _target(report.target, ends),
+        layout=layout("optimizer step", metric, height=560),
     )
 
 
 def _traces(arm: Evidence, line: Curve, look: Look) -> list[Json]:
     """The band, and the line over it; the legend switches both."""
-    name = escape(arm.arm.name)
+    name = shown_name(arm.arm)
     common = {"legendgroup": str(arm.arm.number), "visible": True if look.is_shown else "legendonly"}
     band = {
         "x": line.steps + line.steps[::-1],
@@ -93,28 +98,29 @@ def _traces(arm: Evidence, line: Curve, look: Look) -> list[Json]:
     median = {
         "x": line.steps,
         "y": line.median,
-        "name": label(arm.arm.name, NAME),
+        "name": label(name, NAME),
         "mode": "lines" if len(line.steps) > 1 else "markers",
         "line": look.line,
         "marker": {"color": look.colour, "symbol": look.symbol},
-        "hovertemplate": f"{name}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
+        "hovertemplate": f"{escape(name)}<br>step %{{x}}: %{{y:.4g}}<extra></extra>",
     }
     return [common | band, common | median]
 
 
-def _target(target: TargetOut | None) -> list[Json]:
-    """A line at the target."""
+def _target(target: TargetOut | None, ends: tuple[int, int]) -> list[Json]:
+    """A line at the target between two steps. It is a trace, so that the axis reaches a little beyond it."""
     if target is None:
         return []
     return [
         {
-            "type": "line",
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
-            "y0": target.value,
-            "y1": target.value,
+            "x": list(ends),
+            "y": [target.value, target.value],
+            "mode": "lines+text",
             "line": {"color": "#888888", "width": 1, "dash": "dot"},
-            "label": {"text": f"target {target.value:.4g}", "textposition": "end", "font": {"size": 11}},
+            "text": ["", f"target {target.value:.4g}"],
+            "textposition": "top left",
+            "textfont": {"size": 11, "color": "#888888"},
+            "hoverinfo": "skip",
+            "showlegend": False,
         }
     ]

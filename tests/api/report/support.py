@@ -52,7 +52,8 @@ def make_arm(number: int, coordinates: Mapping[str, Any], is_baseline: bool = Fa
 def make_run(arm: int, seed: int, reached: int | None = None, final: float | str = 0.95, **more: Any) -> Run:
     """A run of 1000 steps that succeeded. It is as good as the target from step `reached` on."""
     step = more.pop("step", STEPS)
-    steps = np.arange(100, step + 1, 100)
+    # The first evaluation is at 50, and no run is there yet that reaches the target at 100.
+    steps = np.arange(50, step + 1, 50)
     values = np.where(steps >= (reached or np.inf), 0.95, 0.5) + 0.001 * seed
     latest = {METRIC: {"value": final, "step": step}} | more.pop("latest", {})
     values_of = {"step": step, "steps": STEPS, "status": CellStatus.SUCCEEDED, "job": f"job_{arm}_{seed}"} | more
@@ -79,6 +80,7 @@ def make_subject(
         name=more.get("name", "norms by learning rate"),
         progress=make_progress(runs, **more.get("progress", {})),
         summary=more.get("summary"),
+        search=more.get("search"),
         arms=arms,
         runs=runs,
         target=target,

@@ -1,16 +1,24 @@
-"""What the figures and the table of a page are made of."""
+"""What the figures of a page are made of, and what they lack."""
 
 import numpy as np
 import pytest
 
 from api.report import report
-from api.report.cells import change, duration, measured, number
-from api.report.columns import table
 from api.report.evidence import evidence
 from api.report.figures import figures
 from api.report.figures.curves import FIGURE_POINTS, curve
 from api.report.figures.styles import SHOWN
-from tests.api.report.support import BATCH, METRIC, NONE, diverged_run, make_arm, make_run, make_subject, sweep
+from db.experiments.status import CellStatus
+from tests.api.report.support import (
+    BATCH,
+    METRIC,
+    NONE,
+    diverged_run,
+    make_arm,
+    make_run,
+    make_subject,
+    sweep,
+)
 
 
 def test_a_curve_is_of_the_runs_that_are_still_there():
@@ -34,7 +42,13 @@ def test_there_is_no_curve_of_nothing():
 
 
 def drawn(subject):
-    return {figure.id: figure for figure in figures(report(subject), evidence(subject))}
+    found, _ = figures(report(subject), evidence(subject))
+    return {figure.id: figure for figure in found}
+
+
+def reasons(subject):
+    _, found = figures(report(subject), evidence(subject))
+    return found
 
 
 def test_of_many_arms_the_best_and_a_baseline_are_shown():
@@ -75,6 +89,7 @@ def test_single_evaluations_are_no_curve():
     arms = [make_arm(0, {"norm": NONE}), make_arm(1, {"norm": BATCH})]
     runs = [make_run(n, 0, series=alone) for n in range(2)]
     assert list(drawn(make_subject(arms, runs))) == ["final"]
+    assert f"{METRIC} over steps: no run has had more than one evaluation." in reasons(make_subject(arms, runs))
     runs[1] = make_run(1, 0, series={METRIC: ([500, 1000], np.array([0.8, 0.9]))})
     assert "curves" in drawn(make_subject(arms, runs))
 
@@ -106,54 +121,55 @@ def test_one_learning_rate_has_no_figure_of_its_own():
     assert list(drawn(make_subject(arms, runs))) == ["curves", "final"]
 
 
-def test_the_table_says_which_speed_up_is_which():
-    arms = [make_arm(n, {"norm": n_, "optimizer.lr": lr}, n_ is NONE) for n, (n_, lr) in enumerate(POINTS)]
-    runs = [make_run(n, seed, steps) for n, steps in enumerate((800, 400, None)) for seed in range(3)]
-    made = table(report(make_subject(arms, runs)))
-    groups = [group for group, width in made.groups for _ in range(width)]
-    cells = dict(zip(zip(groups, made.heads, strict=True), made.rows[2].cells, strict=True))
-    at_equal = cells["At equal learning rate", "speed-up"]
-    at_best = cells["Each at its best learning rate", "speed-up"]
-    assert (at_equal.text, at_best.text) == ("≤ 0.800×", "≤ 0.400×")
-    assert cells["Each at its best learning rate", "rates"].text == "0.1 vs 0.5"
-    assert cells["Target", "steps to it"].text == "> 1,000"
-    assert cells["Target", "steps to it"].notes == ("0 of 3 reached it",)
-    assert cells[METRIC, "final"].text == "0.950"
-
-
-POINTS = [(NONE, 0.1), (NONE, 0.5), (BATCH, 0.1)]
-
-
-def test_without_a_target_the_table_has_no_speed_ups():
-    made = table(report(make_subject([make_arm(0, {})], [make_run(0, 0)], target=None)))
-    assert "speed-up" not in made.heads
-    assert len(made.heads) == sum(width for _, width in made.groups) == len(made.rows[0].cells)
-
-
-def test_accuracies_line_up_and_their_differences_are_points():
-    assert [measured(v, METRIC) for v in (0.94249, 1.0)] == ["0.942", "1.000"]
-    assert measured(0.30022, "test/loss") == "0.3002"
-    assert [change(v, METRIC) for v in (0.0314, -0.02, -0.0001)] == ["+3.1 pp", "−2.0 pp", "+0.0 pp"]
-    assert change(-0.5, "test/loss") == "−0.500"
-
-
-def test_why_a_baseline_has_no_speed_up_takes_no_place():
-    arms = [make_arm(n, {"norm": norm}, norm is NONE) for n, norm in enumerate((NONE, BATCH))]
-    made = table(report(make_subject(arms, [make_run(n, seed, 300) for n in range(2) for seed in range(3)])))
-    gained = made.rows[1].cells[made.heads.index("final, difference")]
-    assert (gained.text, gained.notes) == ("+0.0 pp", ("[+0.0, +0.0]",))
-    cells = [cell for cell, head in zip(made.rows[0].cells, made.heads, strict=True) if head == "speed-up"]
-    assert [(cell.text, cell.notes) for cell in cells] == [("–", ()), ("–", ())]
-    assert cells[0].title == "this is the baseline"
-
-
-def test_numbers_and_times_are_short():
-    assert [number(v, 3) for v in (0.5, 123.0, -0.0123)] == ["0.500", "123", "−0.0123"]
-    assert (number(0.1, 2, signed=True), number(4300.0, 0)) == ("+0.10", "4,300")
-    assert [duration(s) for s in (0.04, 59, 61, 3600, 90_000)] == [
-        "0.04 s",
-        "59 s",
-        "1 min 1 s",
-        "1 h 0 min",
-        "1 d 1 h",
+def test_arms_that_a_figure_lacks_are_told():
+    points = [("fine", 0.1), ("lost", 0.2)]
+    arms = [make_arm(n, {"optimizer.lr": rate, "arm": name}, name=name) for n, (name, rate) in enumerate(points)]
+    never = {METRIC: ([100], np.array([np.nan]))}
+    runs = [make_run(0, 0), make_run(1, 0, status=CellStatus.FAILED, failure="diverged", series=never)]
+    found = drawn(make_subject(arms, runs))
+    assert found["curves"].caption.endswith("Not drawn, without a finite evaluation: lost.")
+    assert found["final"].caption.endswith("Not drawn, as no run has succeeded: lost.")
+    assert reasons(make_subject(arms, runs)) == [
+        f"{METRIC} by learning rate: no two arms differ in the learning rate alone.",
+        "Train/eval gap: accuracy: no arm has it, as their norm does not use the batch or not both were measured.",
     ]
+
+
+def test_a_family_of_one_learning_rate_is_told():
+    points = [(NONE, 0.1), (NONE, 1.0), (BATCH, 0.1)]
+    arms = [make_arm(n, {"norm": norm, "optimizer.lr": rate}) for n, (norm, rate) in enumerate(points)]
+    found = drawn(make_subject(arms, [make_run(n, 0) for n in range(3)]))["rates"]
+    assert found.caption.endswith("Not drawn, as they have one learning rate: norm batch.")
+
+
+@pytest.mark.parametrize(
+    ("rates", "ticks"),
+    [
+        ((0.1, 0.3, 1.0), [0.1, 0.3, 1.0]),
+        ((0.01918108, 0.02360956, 0.2, 3.0), [0.1, 1.0]),
+        ((0.31, 0.32, 0.9), [0.31, 0.44, 0.63, 0.9]),
+    ],
+)
+def test_learning_rates_on_the_axis_are_far_apart(rates, ticks):
+    arms = [make_arm(n, {"optimizer.lr": rate}) for n, rate in enumerate(rates)]
+    axis = drawn(make_subject(arms, [make_run(n, 0) for n in range(len(rates))]))["rates"].layout["xaxis"]
+    assert axis["tickvals"] == pytest.approx(ticks)
+    assert axis["ticktext"] == [f"{tick:g}" for tick in ticks]
+
+
+def test_the_target_is_in_the_range_of_the_axis():
+    found = drawn(make_subject([make_arm(0, {})], [make_run(0, 0, 100)]))["curves"]
+    assert (found.data[-1]["x"], found.data[-1]["y"]) == ([50, 1000], [0.9, 0.9])
+    assert "shapes" not in found.layout
+
+
+def test_the_gap_of_accuracies_is_in_percentage_points():
+    modes = {f"gap/{mode}/accuracy": {"value": v, "step": 1000} for mode, v in GAPS.items()}
+    arms = [make_arm(n, {"norm": norm}) for n, norm in enumerate((BATCH, NONE))]
+    found = drawn(make_subject(arms, [make_run(n, 0, latest=modes) for n in range(2)]))["gap"]
+    assert found.data[0]["x"] == [pytest.approx(20)]
+    assert found.layout["xaxis"]["title"]["text"] == "percentage points"
+    assert found.caption.endswith("norm none.")
+
+
+GAPS = {"eval_mode": 0.7, "train_mode": 0.9}

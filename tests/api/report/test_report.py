@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from api.report import report
@@ -13,8 +14,8 @@ from db.status import FailureCode
 from tests.api.report.support import BATCH, METRIC, NONE, diverged_run, make_arm, make_run, make_subject
 
 
-def one_arm(*runs, **more):
-    return report(make_subject([make_arm(0, {})], runs, **more)).arms[0]
+def one_arm(*runs, norm=NONE, **more):
+    return report(make_subject([make_arm(0, {}, spec={"norm": norm})], runs, **more)).arms[0]
 
 
 def test_an_arm_over_its_seeds():
@@ -23,6 +24,7 @@ def test_an_arm_over_its_seeds():
         make_run(0, 0, 300, 0.91, latest=gaps, seconds=10.0, samples_per_second=100.0),
         make_run(0, 1, 500, 0.95, latest=gaps, seconds=30.0, samples_per_second=200.0, is_reused=True),
         diverged_run(0, 2),
+        norm=BATCH,
     )
     assert (arm.final[METRIC].n, arm.final[METRIC].median) == (2, pytest.approx(0.93))
     assert arm.best[METRIC].max == 0.95
@@ -34,6 +36,16 @@ def test_an_arm_over_its_seeds():
 
 
 MODES = {"eval_mode": 0.7, "train_mode": 0.9, "precise": 0.85}
+
+
+def test_a_norm_that_does_not_use_the_batch_has_no_gap():
+    gaps = {f"gap/{mode}/accuracy": {"value": 0.9, "step": 1000} for mode in MODES}
+    for norm in (NONE, {"name": "layer"}):
+        arm = one_arm(make_run(0, 0, latest=gaps), norm=norm)
+        assert (arm.train_eval_gap, arm.precise_gap) == ({}, {})
+        assert arm.final["gap/train_mode/accuracy"].median == 0.9
+    measured = one_arm(make_run(0, 0, latest=gaps), norm=BATCH)
+    assert measured.train_eval_gap["accuracy"].median == 0
 
 
 def test_a_diverged_run_never_reaches_the_target():
@@ -59,7 +71,22 @@ def test_runs_that_are_still_training_are_censored_where_they_are():
 def test_a_target_may_be_a_loss():
     target = Target(metric=METRIC, value=0.6, greater_is_better=False)
     # Below 0.6 from the first evaluation on.
-    assert one_arm(make_run(0, 0, 500), target=target).steps_to_target.median == 100
+    assert one_arm(make_run(0, 0, 500), target=target).steps_to_target.median == 50
+
+
+def test_runs_that_are_there_at_their_first_evaluation_may_have_been_there_before():
+    found = one_arm(*(make_run(0, seed, reached) for seed, reached in enumerate((50, 50, 300)))).steps_to_target
+    assert (found.at_first, found.reached, found.median, found.median_at_first) == (2, 3, 50, True)
+    assert (found.ci.low, found.ci.high) == (None, 300)
+    later = one_arm(make_run(0, 0, 50), make_run(0, 1, 100), make_run(0, 2, 100)).steps_to_target
+    assert (later.at_first, later.median, later.median_at_first) == (1, 100, False)
+
+
+@pytest.mark.parametrize(("at", "expected"), [(0, (0, 0)), (40, (1, 40)), (80, (0, 80))])
+def test_an_evaluation_before_training_is_not_the_first_of_it(at, expected):
+    steps = np.array([0, 40, 80])
+    found = one_arm(make_run(0, 0, series={METRIC: (steps.tolist(), np.where(steps >= at, 0.95, 0.1))}))
+    assert (found.steps_to_target.at_first, found.steps_to_target.median) == expected
 
 
 def test_diverged_runs_are_the_worst_of_what_is_selected_by():
@@ -125,7 +152,7 @@ def test_provenance_says_where_the_numbers_come_from():
     runs = [make_run(0, 4, seconds=10.0), make_run(0, 1, seconds=2.5), diverged_run(0, 2)]
     ended = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     found = report(make_subject([make_arm(0, {})], runs, progress={"finished_at": ended})).provenance
-    assert (found.seeds, found.seconds, found.finished_at) == ([1, 2, 4], 12.5, ended)
+    assert (found.seeds, found.ended, found.seconds, found.finished_at) == ([1, 2, 4], 2, 12.5, ended)
     assert found.json_address == "/v1/experiments/exp_1/report?format=json"
     assert found.csv_address == "/v1/experiments/exp_1/report?format=csv"
 
@@ -167,6 +194,14 @@ def test_notes_say_what_may_mislead():
     assert "1 of 2 cells have ended" in told
     assert "test data" in told
     assert "narrower" in told
+    assert "no finer than the evaluations" not in told
+
+
+def test_a_note_counts_the_runs_that_were_there_at_first():
+    runs = [make_run(0, 0, 50), make_run(0, 1, 50), make_run(0, 2, 200)]
+    told = " ".join(report(make_subject([make_arm(0, {})], runs)).notes)
+    assert "no finer than the evaluations: 2 runs were there at their first one" in told
+    assert "evaluate.every" in told
 
 
 def test_a_report_is_json_without_numbers_that_are_none():

@@ -56,6 +56,34 @@ def test_a_side_that_does_not_get_there_gives_a_bound_and_no_ratio():
     assert arms[3].speed_up.best_lr.ratio == 2
 
 
+AT_FIRST = {  # steps of the baseline and of the arm, evaluated every 50: ratio, at_least, at_most
+    "the baseline": (50, 200, (None, None, 0.25)),
+    "this side": (200, 50, (None, 4, None)),
+    "both sides": (50, 50, (None, None, None)),
+    "none": (200, 100, (2, None, None)),
+}
+
+
+@pytest.mark.parametrize("side", AT_FIRST)
+def test_a_side_that_is_there_at_its_first_evaluation_gives_a_bound(side):
+    theirs, ours, expected = AT_FIRST[side]
+    arms = [make_arm(0, {"norm": NONE}, is_baseline=True), make_arm(1, {"norm": BATCH})]
+    runs = [make_run(n, seed, steps) for n, steps in enumerate((theirs, ours)) for seed in range(3)]
+    found = report(make_subject(arms, runs)).arms[1].speed_up.equal_lr
+    assert (found.ratio, found.at_least, found.at_most) == expected
+    assert (found.ci is None) == (found.ratio is None)
+    assert side == "none" or f"{side} {'were' if 'both' in side else 'was'} there at" in found.reason
+
+
+def test_the_bound_of_a_side_that_does_not_get_there_holds_whenever_the_other_did():
+    arms = [make_arm(0, {"norm": NONE}, is_baseline=True), make_arm(1, {"norm": BATCH})]
+    for theirs, ours, expected in ((None, 50, (20, None)), (50, None, (None, 0.05))):
+        runs = [make_run(n, seed, steps) for n, steps in enumerate((theirs, ours)) for seed in range(3)]
+        found = report(make_subject(arms, runs)).arms[1].speed_up.equal_lr
+        assert (found.at_least, found.at_most) == expected
+        assert "did not reach" in found.reason
+
+
 def test_where_neither_side_gets_there_there_is_nothing_to_divide():
     arms = norms_by_rate(dict.fromkeys([("none", 0.1), ("none", 0.5), ("batch", 0.1), ("batch", 0.5)]))
     found = arms[2].speed_up.best_lr

@@ -20,9 +20,14 @@ from api.report.statistics import (
 TIES = np.array([3.0, 1, 1, 4, 4, 4, 9, 2, 6, 6, 5])
 
 
-def make_times(steps, reached=None, seeds=None):
+def make_times(steps, reached=None, seeds=None, at_first=None):
     reached = np.ones(len(steps), bool) if reached is None else np.array(reached, bool)
-    return Times(seeds=tuple(seeds or range(len(steps))), steps=np.array(steps, float), reached=reached)
+    return Times(
+        seeds=tuple(seeds or range(len(steps))),
+        steps=np.array(steps, float),
+        reached=reached,
+        at_first=np.zeros(len(steps), bool) if at_first is None else np.array(at_first, bool),
+    )
 
 
 def bootstrap(samples, statistic, paired=False):
@@ -83,7 +88,7 @@ def test_a_ratio_of_medians_that_are_often_not_reached_has_no_limits():
     top, bottom = (make_times([steps, steps, 1000], [True, True, False]) for steps in (200, 100))
     found = ratio_interval(top, bottom)
     assert (found.low, found.high) == (0, np.inf)
-    shown = arms.interval_out(found, of_ratio=True)
+    shown = arms.interval_out(found, is_positive=True)
     assert (shown.low, shown.high) == (None, None)
 
 
@@ -126,6 +131,37 @@ def test_a_median_that_is_not_reached_has_a_lower_bound():
     assert (times.median(), times.median_at_least()) == (np.inf, 1000)
     # Two that were stopped early may yet be quick; that bound holds whatever they would have done.
     assert make_times([50, 60, 1000], [False] * 3).median_at_least() == 60
+
+
+def test_what_was_there_at_first_bounds_a_median_that_rests_on_it():
+    assert not make_times([50, 100, 200], at_first=[True, False, False]).is_median_at_first
+    assert make_times([50, 50, 200], at_first=[True, True, False]).is_median_at_first
+    assert not make_times([50, 100, 100], [True, False, False], at_first=[True, False, False]).is_median_at_first
+    # Watched for less than an evaluation, two others may still be sooner than the one that was there.
+    reached = [False, False, True, False, False]
+    early = make_times([10, 20, 50, 90, 90], reached, at_first=reached)
+    assert (early.median(), early.median_at_least()) == (np.inf, 20)
+
+
+def test_an_interval_has_no_lower_limit_where_runs_were_there_at_first():
+    steps, at_first = [50, 50, 100, 150, 200], [True, True, False, False, False]
+    (rows,) = draws(5)
+    at_once = np.where(at_first, 0, steps)[rows]
+    found = make_times(steps, at_first=at_first).interval()
+    expected = np.percentile(np.median(at_once, 1), 2.5), np.percentile(np.median(np.array(steps)[rows], 1), 97.5)
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.low == 0
+    shown = arms.interval_out(found, is_positive=True)
+    assert (shown.low, shown.high) == (None, found.high)
+
+
+def test_a_ratio_is_open_on_the_side_that_was_there_at_first():
+    first, later = (make_times([100, 150, 200], at_first=flags) for flags in ([True, False, False], None))
+    known = ratio_interval(later, later)
+    assert (known.low, known.high) == (1, 1)
+    above, below = ratio_interval(first, later), ratio_interval(later, first)
+    assert (above.low, above.high) == (0, 1)
+    assert (below.low, below.high) == (1, np.inf)
 
 
 def test_intervals_are_the_same_every_time():
