@@ -96,7 +96,7 @@ DEPTH = Preset(
             _perceptrons((5, 20, 50), MNIST_QUICK, 500),
             _networks("resnet", (8, 20, 32), width=8),
             steps=200,
-            every=50,
+            every=10,
             seeds=3,
             target=0.3,
             batch_size=32,

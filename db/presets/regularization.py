@@ -56,7 +56,7 @@ REGULARIZATION = Preset(
             MNIST_QUICK | {"train_limit": 1000},
             {"name": "mlp", "hidden": [256, 256]},
             steps=1500,
-            every=100,
+            every=20,
             seeds=3,
             target=0.88,
             batch_size=32,

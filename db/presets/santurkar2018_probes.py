@@ -48,7 +48,7 @@ def _landscape(dataset: Json, *, steps: int, every: int, seeds: int, target: flo
         "optimizer": sgd(0.1),
         "batch_size": 128,
         "steps": steps,
-        **recording(50),
+        **recording(10),
     }
     rates = {"optimizer.lr": list(RATES)}
     return _declaration(base, _both(every), seeds=seeds, target=_accuracy(target), **rates)

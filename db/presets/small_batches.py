@@ -74,7 +74,8 @@ def _ghost(
             "optimizer": sgd(lr),
             "batch_size": small,
             "steps": steps,
-            **recording(None, "eval", "train"),
+            # Often enough that the few steps of large batches have several.
+            **recording(max(1, steps // 160), "eval", "train"),
         },
         "arms": [
             arm("small batch", {}),
