@@ -41,8 +41,15 @@ def series(client, job_id):
     return {name: columns for name, columns in found.items() if name != "samples_per_second"}
 
 
-def test_a_paused_and_resumed_job_ends_as_one_that_was_left_alone(client):
-    plain, job_id = client.run(SOME_TIME)["id"], client.submit(SOME_TIME)
+@pytest.fixture(scope="module")
+def left_alone(service):
+    """A job that nobody paused or cancelled."""
+    with service.client() as http:
+        return Client(http).run(SOME_TIME)["id"]
+
+
+def test_a_paused_and_resumed_job_ends_as_one_that_was_left_alone(client, left_alone):
+    job_id = client.submit(SOME_TIME)
     begun(client, job_id, 500)
     assert client.http.post(f"/v1/jobs/{job_id}/pause").status_code == 202
     paused = client.wait(job_id, "paused")
@@ -53,19 +60,19 @@ def test_a_paused_and_resumed_job_ends_as_one_that_was_left_alone(client):
     assert client.http.post(f"/v1/jobs/{job_id}/resume").status_code == 200
     ended = client.wait(job_id)
     assert (ended["status"], ended["attempt"]) == ("succeeded", 2)
-    assert weights(client, job_id) == weights(client, plain)
-    assert series(client, job_id) == series(client, plain)
+    assert weights(client, job_id) == weights(client, left_alone)
+    assert series(client, job_id) == series(client, left_alone)
 
 
-def test_a_cancelled_job_that_is_retried_ends_as_one_that_was_left_alone(client):
-    plain, job_id = client.run(SOME_TIME)["id"], client.submit(SOME_TIME)
+def test_a_cancelled_job_that_is_retried_ends_as_one_that_was_left_alone(client, left_alone):
+    job_id = client.submit(SOME_TIME)
     begun(client, job_id, 1500)
     client.http.post(f"/v1/jobs/{job_id}/cancel")
     assert client.wait(job_id)["status"] == "cancelled"
     assert client.http.post(f"/v1/jobs/{job_id}/retry").status_code == 202
     assert client.wait(job_id)["status"] == "succeeded"
-    assert weights(client, job_id) == weights(client, plain)
-    assert series(client, job_id) == series(client, plain)
+    assert weights(client, job_id) == weights(client, left_alone)
+    assert series(client, job_id) == series(client, left_alone)
 
 
 @pytest.mark.parametrize("service", ["postgres-redis"], indirect=True)

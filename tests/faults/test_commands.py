@@ -161,7 +161,7 @@ class Commands(RuleBasedStateMachine):
 
 def test_commands_in_any_order(stack, long, figures):
     # The first examples of Hypothesis are its simplest: hardly a command.
-    examples, length = (8, 24) if long else (4, 12)
+    examples, length = (8, 24) if long else (3, 10)
     with figures.counting("commands in any order", stack) as tally:
         run_machine(
             type("Commands", (Commands,), {"stack": stack, "tally": tally}),

@@ -1,6 +1,7 @@
 """Santurkar et al. 2018 (arXiv 1805.11604), figure 4: batch norm makes the loss's landscape smoother."""
 
 import numpy as np
+import pytest
 
 from tests.targets.support import trained
 
@@ -29,6 +30,7 @@ def ranges(data, norm: str, seed: int) -> dict[str, float]:
     return {name: float(np.median(width)) for name, width in widths.items()}
 
 
+@pytest.mark.usefixtures("only_long")
 def test_batch_norm_narrows_the_ranges_of_loss_and_gradient_along_the_gradient(mnist, seed):
     none, batch = (ranges(mnist, norm, seed) for norm in ("none", "batch"))
     assert none["loss"] >= 5 * batch["loss"], (none, batch)
