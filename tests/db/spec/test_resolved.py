@@ -36,16 +36,17 @@ WIDE_RANGE = [
 specs = pytest.mark.parametrize("changes", WIDE_RANGE, ids=lambda changes: repr(changes)[:60])
 
 
+#: No more than a job has to say.
+LEAST = {
+    "dataset": {"name": "mnist"},
+    "architecture": {"name": "mlp", "hidden": [100, 100, 100]},
+    "batch_size": 60,
+    "steps": 50_000,
+}
+
+
 def test_defaults_are_those_of_the_documentation():
-    values = JobSpec.model_validate(
-        {
-            "dataset": {"name": "mnist"},
-            "architecture": {"name": "mlp", "hidden": [100, 100, 100]},
-            "batch_size": 60,
-            "steps": 50_000,
-        }
-    ).to_json()
-    assert values == {
+    assert JobSpec.model_validate(LEAST).to_json() == {
         "name": None,
         "labels": {},
         "task": None,
