@@ -53,12 +53,6 @@ def spread(spreads: Mapping[str, Spread], name: str) -> Cell:
     return _spread(spreads.get(name), partial(measured, metric=name))
 
 
-def median(spreads: Mapping[str, Spread], name: str) -> Cell:
-    """The median of a metric alone."""
-    found = spreads.get(name)
-    return Cell(text=measured(found.median, name)) if found else Cell()
-
-
 def gap(spreads: Mapping[str, Spread], measure: str) -> Cell:
     """The median of a difference between two modes, with its interval."""
     return _spread(spreads.get(measure), partial(change, metric=measure))

@@ -124,7 +124,7 @@ def _columns(report: Report) -> list[Column]:
         Column(head="findings", cell=cells.findings),
         Column(head="runs", cell=cells.runs),
         Column(head="time, samples", cell=cells.time),
-        Column(head="best of a run", cell=lambda arm: cells.median(arm.best, metric)),
+        Column(head="best of a run", cell=lambda arm: cells.spread(arm.best, metric)),
     ]
 
 

@@ -34,7 +34,7 @@ def ran(arms: Sequence[Arm], seeds: Sequence[int]) -> list[str]:
 def scale_warning(report: Report, arms: Sequence[Arm]) -> str:
     """That what a preset expects is of another scale than this ran at; empty where it is not."""
     summary = report.summary or {}
-    here, expected = summary.get("scale"), summary.get("expected_scale", "quick")
+    here, expected = summary.get("scale"), summary.get("expected_scale")
     if here is None or here == expected:
         return ""
     data = _words(_data(arm.resolved["dataset"]) for arm in arms)
